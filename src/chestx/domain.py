@@ -1,0 +1,606 @@
+"""The nouns of chestx: frozen, and valid once constructed.
+
+Nothing here reads a file or knows a library beyond numpy. Every other layer
+imports this one; this one imports none.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+CAVEAT = "Research use only. Not a cleared medical device. A physician must read every image."
+"""The one sentence that stands on every output that a person may read."""
+
+ANY_FINDING = "any_finding"
+"""Key of the composite score 1 - P(no finding): something is there, whichever it is."""
+
+
+class ChestxError(Exception):
+    """Base of every error that chestx raises on purpose; its text is written for the user."""
+
+
+class UnreadableImageError(ChestxError):
+    """A file that cannot become a radiograph.
+
+    Attributes:
+        header: what the file said of itself before the fault was met, where it
+            got that far. It keeps a broken image with its study.
+    """
+
+    def __init__(self, reason: str, *, header: ImageHeader | None = None) -> None:
+        super().__init__(reason)
+        self.header = header
+
+
+class InvalidModelError(ChestxError):
+    """A model folder that is missing, incomplete, tampered with or too new."""
+
+
+class UsageError(ChestxError):
+    """A request that cannot be carried out as it was put (the CLI exits with 2)."""
+
+
+class FindingDecision(StrEnum):
+    """What is said of one finding of one image."""
+
+    POSITIVE = "positive"
+    UNCERTAIN = "uncertain"
+    NEGATIVE = "negative"
+
+
+class Decision(StrEnum):
+    """What is said of one image or study, in order of urgency."""
+
+    POSITIVE = "positive"
+    UNCERTAIN = "uncertain"
+    FAILED = "failed"
+    OUT_OF_SCOPE = "out_of_scope"
+    NEGATIVE = "negative"
+
+    @property
+    def urgency(self) -> int:
+        """0 is read first; an image that nobody assessed comes before a negative one."""
+        return list(Decision).index(self)
+
+    @property
+    def is_assessed(self) -> bool:
+        """Whether the model's answer stands behind this decision."""
+        return self not in (Decision.FAILED, Decision.OUT_OF_SCOPE)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one input may cost; past a limit it is refused with the reason.
+
+    Attributes:
+        max_bytes: size of the file.
+        max_pixels: rows x columns of the decoded image.
+        min_side: shorter side in pixels, under which nothing can be read.
+        max_nesting: depth of nested DICOM sequences.
+    """
+
+    max_bytes: int = 512 * 1024 * 1024
+    max_pixels: int = 100_000_000
+    min_side: int = 16
+    max_nesting: int = 32
+
+    def __post_init__(self) -> None:
+        for name in ("max_bytes", "max_pixels", "min_side", "max_nesting"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name}: expected a positive number, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageHeader:
+    """What a file says of itself. Identifiers stay exactly as they stand in the file.
+
+    Attributes:
+        format: ``PNG``, ``JPEG``, ``TIFF``, ``BMP`` or ``DICOM``.
+        rows, columns: size of the image as shown (EXIF orientation applied).
+        bits_stored: significant bits of a sample as stored.
+        photometric: DICOM PhotometricInterpretation, or for other formats
+            ``GREY``, ``RGB``, ``PALETTE``, ``CMYK`` as stored.
+        display: how stored values became shown ones, in words, e.g.
+            ``window centre 2048 width 4096 (LINEAR)``.
+        colourfulness: mean of max(R, G, B) - min(R, G, B), 0 to 255; 0 for grey.
+        age_years: PatientAge in years, None where not stated or not a DICOM age.
+        sex: PatientSex (``M``, ``F``, ``O``) or empty.
+        imager_pixel_spacing_mm: row and column spacing at the detector where it is
+            stated and positive.
+        notes: peculiarities that were met and how they were handled, a sentence each.
+    """
+
+    format: str
+    rows: int
+    columns: int
+    bits_stored: int = 8
+    photometric: str = "GREY"
+    display: str = "as stored"
+    colourfulness: float = 0.0
+    transfer_syntax_uid: str = ""
+    sop_class_uid: str = ""
+    sop_instance_uid: str = ""
+    series_instance_uid: str = ""
+    study_instance_uid: str = ""
+    patient_id: str = ""
+    accession_number: str = ""
+    study_date: str = ""
+    modality: str = ""
+    body_part_examined: str = ""
+    view_position: str = ""
+    patient_orientation: str = ""
+    manufacturer: str = ""
+    manufacturer_model_name: str = ""
+    burned_in_annotation: str = ""
+    age_years: float | None = None
+    sex: str = ""
+    imager_pixel_spacing_mm: tuple[float, float] | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Radiograph:
+    """One image as a reader sees it: window applied, bright is dense, nothing burnt in.
+
+    Attributes:
+        pixels: grey values for display, 0 black to 255 white; read-only.
+        header: what the file says of itself.
+    """
+
+    pixels: UInt8[np.ndarray, "height width"]
+    header: ImageHeader
+
+    def __post_init__(self) -> None:
+        if self.pixels.dtype != np.uint8 or self.pixels.ndim != 2:
+            raise ValueError(
+                f"expected uint8 pixels of two dimensions, "
+                f"got {self.pixels.dtype} of {self.pixels.ndim}"
+            )
+        if self.pixels.shape != (self.header.rows, self.header.columns):
+            raise ValueError(
+                f"expected {self.header.rows} x {self.header.columns} pixels as the header says, "
+                f"got {self.pixels.shape[0]} x {self.pixels.shape[1]}"
+            )
+        self.pixels.flags.writeable = False
+
+
+class Activation(StrEnum):
+    """How logits become probabilities: labels that exclude each other, or not."""
+
+    SOFTMAX = "softmax"
+    SIGMOID = "sigmoid"
+
+
+class LabelRole(StrEnum):
+    """A finding is reported; ``no_finding`` is the class of everything not looked for."""
+
+    FINDING = "finding"
+    NO_FINDING = "no_finding"
+
+
+class Denoise(StrEnum):
+    """Filter after the resize, before CLAHE."""
+
+    NONE = "none"
+    MEDIAN = "median"
+    BILATERAL = "bilateral"
+    NON_LOCAL_MEANS = "non_local_means"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputSpec:
+    """From shown pixels to model input, the same in training and serving.
+
+    The image is stretched to a square: keeping the aspect ratio would hand the
+    model the shape of the detector, which in public data sets tells the label.
+
+    Attributes:
+        size: side of the square in pixels.
+        denoise: filter after the resize.
+        clahe_clip_limit: contrast limit of CLAHE after the filter, 0 for none.
+        clahe_tiles: tiles a side.
+    """
+
+    size: int
+    denoise: Denoise = Denoise.NONE
+    clahe_clip_limit: float = 0.0
+    clahe_tiles: int = 8
+
+    def __post_init__(self) -> None:
+        if not 16 <= self.size <= 4096:
+            raise ValueError(f"input size: expected 16 to 4096, got {self.size}")
+        if not 0 <= self.clahe_clip_limit <= 100:
+            raise ValueError(f"CLAHE clip limit: expected 0 to 100, got {self.clahe_clip_limit}")
+        if not 1 <= self.clahe_tiles <= 64:
+            raise ValueError(f"CLAHE tiles: expected 1 to 64, got {self.clahe_tiles}")
+
+
+@dataclass(frozen=True, slots=True)
+class OperatingPoint:
+    """Where a calibrated probability becomes a decision.
+
+    Attributes:
+        threshold: at or above it, positive.
+        uncertain_low, uncertain_high: the abstention band, low <= threshold <= high;
+            a probability p with low <= p < high is uncertain. Equal ends: no band.
+    """
+
+    threshold: float
+    uncertain_low: float
+    uncertain_high: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.uncertain_low <= self.threshold <= self.uncertain_high <= 1:
+            raise ValueError(
+                "operating point: expected 0 <= uncertain_low <= threshold <= uncertain_high <= 1, "
+                f"got {self.uncertain_low}, {self.threshold}, {self.uncertain_high}"
+            )
+
+    def decide(self, probability: float) -> FindingDecision:
+        """The decision for one calibrated probability."""
+        if not 0 <= probability <= 1:
+            raise ValueError(f"probability: expected 0 to 1, got {probability}")
+        if self.uncertain_low <= probability < self.uncertain_high:
+            return FindingDecision.UNCERTAIN
+        if probability >= self.threshold:
+            return FindingDecision.POSITIVE
+        return FindingDecision.NEGATIVE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Label:
+    """One output of a model.
+
+    Attributes:
+        key: the class as the training data name it, e.g. ``PNEUMONIA``.
+        display: how it is written for a person, e.g. ``pneumonia``.
+        role: whether it is a finding.
+        operating_point: None for the ``no_finding`` label, which is never decided on.
+        map_scale: value of the class activation map that is drawn at full strength
+            (99th percentile of its peak on validation images).
+        caveat: what a reader must know of this label, e.g. that it is experimental.
+    """
+
+    key: str
+    display: str
+    role: LabelRole = LabelRole.FINDING
+    operating_point: OperatingPoint | None = None
+    map_scale: float = 1.0
+    caveat: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.key or not self.display:
+            raise ValueError("label: expected a key and a display text, got an empty one")
+        if (self.role is LabelRole.FINDING) != (self.operating_point is not None):
+            raise ValueError(
+                f"label {self.key}: a finding needs an operating point, no_finding has none"
+            )
+        if not (math.isfinite(self.map_scale) and self.map_scale > 0):
+            raise ValueError(f"label {self.key}: map_scale must be positive, got {self.map_scale}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScopeSpec:
+    """Which images a model may answer for.
+
+    Attributes:
+        modalities, body_parts, views: DICOM values that are accepted where the file
+            states one; empty means any.
+        min_age_years, max_age_years: ages that the model was made for, both included;
+            None for no limit. An unknown age is flagged, not refused.
+        max_distance: limit of the embedding's distance to the training images
+            (see ``models.scope``); None for no check.
+    """
+
+    modalities: tuple[str, ...] = ()
+    body_parts: tuple[str, ...] = ()
+    views: tuple[str, ...] = ()
+    min_age_years: float | None = None
+    max_age_years: float | None = None
+    max_distance: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """One measured number with where it was measured and how sure it is.
+
+    Attributes:
+        name: e.g. ``AUROC``, ``sensitivity``.
+        subject: what was scored, e.g. ``1 - P(NORMAL)``.
+        data: on which images, e.g. ``Kermany official test``.
+        value, low, high: the figure and its 95 % interval (None where none was taken).
+        n: number of images.
+        note: what a reader must know to not be misled.
+    """
+
+    name: str
+    subject: str
+    data: str
+    value: float
+    n: int
+    low: float | None = None
+    high: float | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCard:
+    """What a model folder says of itself (``card.json``).
+
+    Attributes:
+        format_version: of the folder's layout; a newer one is refused.
+        name, version: identity in words, e.g. ``chestx-default`` and ``0.1``.
+        summary: one sentence.
+        labels: in the order of the outputs.
+        activation: softmax or sigmoid.
+        temperature: logits are divided by it before the activation.
+        input: preprocessing.
+        heatmap: ``cam``, ``occlusion`` or ``none``.
+        any_finding: operating point of 1 - P(no_finding); None without such a label.
+        scope: which images it may answer for.
+        embedding_size: length of the embedding.
+        training: provenance, plain JSON values.
+        performance: measured figures.
+        intended_use, not_looked_for: sentences.
+        limitations: sentences.
+        licence: of the weights.
+        files: name in the folder -> sha256 in hexadecimal, for every file but card.json.
+    """
+
+    format_version: int
+    name: str
+    version: str
+    summary: str
+    labels: tuple[Label, ...]
+    activation: Activation
+    temperature: float
+    input: InputSpec
+    heatmap: str
+    any_finding: OperatingPoint | None
+    scope: ScopeSpec
+    embedding_size: int
+    intended_use: str
+    not_looked_for: str
+    licence: str
+    files: dict[str, str]
+    limitations: tuple[str, ...] = ()
+    performance: tuple[Figure, ...] = ()
+    training: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        keys = [label.key for label in self.labels]
+        if len(set(keys)) != len(keys) or not keys:
+            raise ValueError(f"labels: expected at least one and no key twice, got {keys}")
+        if not self.findings:
+            raise ValueError("labels: expected at least one finding")
+        if not (math.isfinite(self.temperature) and self.temperature > 0):
+            raise ValueError(f"temperature: expected a positive number, got {self.temperature}")
+        if self.heatmap not in ("cam", "occlusion", "none"):
+            raise ValueError(f"heatmap: expected cam, occlusion or none, got {self.heatmap}")
+        no_finding = [x for x in self.labels if x.role is LabelRole.NO_FINDING]
+        if len(no_finding) > 1:
+            raise ValueError("labels: expected at most one with the role no_finding")
+        if (self.any_finding is not None) != bool(no_finding):
+            raise ValueError("any_finding: goes with exactly one no_finding label")
+        if no_finding and self.activation is not Activation.SOFTMAX:
+            raise ValueError("a no_finding label needs the softmax activation")
+
+    @property
+    def findings(self) -> tuple[Label, ...]:
+        """The labels that are reported."""
+        return tuple(label for label in self.labels if label.role is LabelRole.FINDING)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelIdentity:
+    """Who spoke. It stands in every output.
+
+    Attributes:
+        name, version: from the card.
+        checksum: sha256 of card.json, which holds the checksum of every other file.
+        precision: numeric variant that ran, e.g. ``f32``.
+    """
+
+    name: str
+    version: str
+    checksum: str
+    precision: str = "f32"
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version} ({self.checksum[:12]})"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prediction:
+    """What one forward pass says of one image.
+
+    Attributes:
+        logits: as the network gives them.
+        probabilities: calibrated, in the order of the card's labels.
+        embedding: pooled features.
+        maps: class activation maps, one a label, in units of the logit; the mean
+            over the map plus the bias is the logit. Not clipped, not scaled.
+    """
+
+    logits: Float32[np.ndarray, " labels"]
+    probabilities: Float32[np.ndarray, " labels"]
+    embedding: Float32[np.ndarray, " features"]
+    maps: Float32[np.ndarray, "labels map_height map_width"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The answer for one label.
+
+    Attributes:
+        key, display, caveat: from the card's label.
+        probability: calibrated, 0 to 1.
+        decision: by the operating point.
+        operating_point: what decided.
+    """
+
+    key: str
+    display: str
+    probability: float
+    decision: FindingDecision
+    operating_point: OperatingPoint
+    caveat: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeReason:
+    """Why an image is not answered for.
+
+    Attributes:
+        code: short and stable, e.g. ``lateral``.
+        sentence: for a person, with the measured value and the limit.
+    """
+
+    code: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """What the pixels alone tell of an image's fitness.
+
+    Attributes:
+        reasons: faults that put it out of scope.
+        flags: remarks that leave it in scope, short and stable codes.
+        measures: the numbers behind both, by name.
+    """
+
+    reasons: tuple[ScopeReason, ...] = ()
+    flags: tuple[str, ...] = ()
+    measures: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Report:
+    """The whole answer for one image that could be read.
+
+    Attributes:
+        source: path as it was given, empty for bytes.
+        sha256: of the file's bytes.
+        header: what the file says of itself.
+        model: who spoke.
+        decision: positive, uncertain, negative or out_of_scope.
+        findings: one a finding label, in the card's order.
+        any_finding: the composite 1 - P(no finding), where the card has one.
+        probabilities: label key -> calibrated probability, every label.
+        scope_reasons: why it is out of scope; empty otherwise.
+        flags: remarks, short codes.
+        interpretation: the answer in a sentence.
+        distance: of the embedding to the training images; the card's scope has its limit.
+        shown_label: key of the finding whose map the overlay shows; empty where none.
+        map_scales: label key -> map value drawn at full strength.
+        maps: class activation maps in the card's label order; None without.
+        preview: the radiograph as shown, small; None where not asked for.
+    """
+
+    source: str
+    sha256: str
+    header: ImageHeader
+    model: ModelIdentity
+    decision: Decision
+    findings: tuple[Finding, ...]
+    any_finding: Finding | None
+    probabilities: dict[str, float]
+    scope_reasons: tuple[ScopeReason, ...]
+    flags: tuple[str, ...]
+    interpretation: str
+    distance: float | None
+    shown_label: str
+    map_scales: dict[str, float]
+    maps: Float32[np.ndarray, "labels map_height map_width"] | None
+    preview: UInt8[np.ndarray, "preview_height preview_width"] | None
+
+    def __post_init__(self) -> None:
+        if self.decision is Decision.FAILED:
+            raise ValueError("a report is of an image that was read; use Failure")
+        if (self.decision is Decision.OUT_OF_SCOPE) != bool(self.scope_reasons):
+            raise ValueError("out_of_scope and its reasons go together")
+
+    def map_of(self, key: str) -> Float32[np.ndarray, "map_height map_width"] | None:
+        """The evidence for one label, 0 (none) to 1 (full strength of the fixed scale)."""
+        if self.maps is None:
+            return None
+        index = list(self.probabilities).index(key)
+        scaled = self.maps[index] / np.float32(self.map_scales[key])
+        return np.asarray(np.clip(scaled, 0, 1), dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A file that gave no answer, and why.
+
+    Attributes:
+        source: path as it was given.
+        reason: the fault, for a person.
+        sha256: of the file's bytes where they could be read, else empty.
+        header: what the file said of itself before the fault, where it got so far.
+    """
+
+    source: str
+    reason: str
+    sha256: str = ""
+    header: ImageHeader | None = None
+
+    @property
+    def decision(self) -> Decision:
+        """A failed image needs a human."""
+        return Decision.FAILED
+
+
+Result = Report | Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """Images that belong together and the answer for all of them.
+
+    Attributes:
+        key: StudyInstanceUID, or the path of the one image that has none.
+        results: its images in input order.
+        answering: the result that speaks for the study.
+    """
+
+    key: str
+    results: tuple[Result, ...]
+    answering: Result
+
+    @property
+    def decision(self) -> Decision:
+        """The study's answer."""
+        return self.answering.decision
+
+    @property
+    def not_assessed(self) -> int:
+        """How many of its images nobody assessed."""
+        return sum(not result.decision.is_assessed for result in self.results)
+
+
+def group_studies(results: Iterable[Result]) -> list[Study]:
+    """Groups results by StudyInstanceUID, in order of first appearance.
+
+    A study's answer is that of its most urgent assessed image (only frontal images
+    are assessed); where none was assessed, that of its most urgent image. A broken
+    file whose header names a study stays in it; an image without a UID is a study.
+    """
+    groups: dict[tuple[bool, str], list[Result]] = {}
+    for position, result in enumerate(results):
+        uid = result.header.study_instance_uid if result.header else ""
+        groups.setdefault((bool(uid), uid or str(position)), []).append(result)
+    studies = []
+    for (has_uid, uid), members in groups.items():
+        assessed = [member for member in members if member.decision.is_assessed]
+        answering = min(assessed or members, key=lambda member: member.decision.urgency)
+        studies.append(Study(uid if has_uid else members[0].source, tuple(members), answering))
+    return studies
