@@ -1,0 +1,1 @@
+"""What a model's outputs on labelled images are worth, and the settings drawn from them."""

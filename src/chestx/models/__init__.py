@@ -1,0 +1,1 @@
+"""Model folders, the runtimes that run them, and the answers they give."""

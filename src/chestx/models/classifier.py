@@ -1,0 +1,219 @@
+"""From model input to calibrated answers."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from chestx.domain import (
+    ANY_FINDING,
+    Activation,
+    ChestxError,
+    Finding,
+    InvalidModelError,
+    ModelCard,
+    ModelIdentity,
+    Prediction,
+)
+from chestx.models.folder import ModelFolder, load_model_folder, resolve_model
+from chestx.models.runtime import Runtime, RuntimeKind, count_usable_cores, load_runtime
+from chestx.models.scope import Reference
+
+KNOWN_PIXELS, KNOWN_LOGITS = "known_pixels", "known_logits"
+"""Arrays of ``reference.npz``: images without a patient and the logits they gave when published."""
+
+_KNOWN_TOLERANCE = 1e-3
+
+
+class Classifier:
+    """A verified model folder with a runtime. Its methods may be called from several threads."""
+
+    def __init__(self, folder: ModelFolder, runtime: Runtime) -> None:
+        """Joins a folder and the runtime of its graph.
+
+        Raises:
+            InvalidModelError: the graph or the reference is not the one that the card describes.
+        """
+        _check_graph(folder.card, runtime)
+        self.folder = folder
+        self._reference = Reference.from_arrays(folder.reference)
+        if self._reference.mean.size != runtime.shape.features:
+            raise InvalidModelError(
+                f"reference.npz: expected embeddings of {runtime.shape.features} features as the "
+                f"graph gives, got {self._reference.mean.size}"
+            )
+        self._runtime = runtime
+
+    @classmethod
+    def load(
+        cls,
+        path_or_name: str | os.PathLike[str] | None = None,
+        *,
+        runtime: RuntimeKind = "openvino",
+        threads: int | None = None,
+    ) -> Classifier:
+        """Finds, verifies and compiles a model.
+
+        Args:
+            path_or_name: a model folder or the name of a listed model; None for the
+                built-in one.
+            runtime: library that computes.
+            threads: how many calls of ``predict`` may compute at once; None for one a core.
+
+        Raises:
+            InvalidModelError: the folder or its graph cannot be trusted.
+            UsageError: no such model or runtime.
+        """
+        folder = load_model_folder(resolve_model(path_or_name))
+        return cls(
+            folder,
+            load_runtime(
+                folder.model_onnx,
+                kind=runtime,
+                threads=count_usable_cores() if threads is None else threads,
+            ),
+        )
+
+    @property
+    def card(self) -> ModelCard:
+        """What the model says of itself."""
+        return self.folder.card
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """Who speaks."""
+        return self.folder.identity
+
+    def predict(self, pixels: UInt8[np.ndarray, "batch size size"]) -> list[Prediction]:
+        """One prediction an image of a preprocessed batch, in its order.
+
+        Raises:
+            ChestxError: the model gave a number that is not finite.
+        """
+        outputs = self._runtime.run(pixels[:, None])
+        probabilities = apply_temperature(outputs.logits, self.card)
+        return [
+            Prediction(*row)
+            for row in zip(
+                outputs.logits, probabilities, outputs.embedding, outputs.maps, strict=True
+            )
+        ]
+
+    def measure_distance(self, embedding: Float32[np.ndarray, " features"]) -> float:
+        """How unlike the training images an image is; the card's scope has the limit."""
+        return self._reference.distance(embedding)
+
+    def check(self) -> None:
+        """Runs the images whose answers the folder holds, and compares.
+
+        A file may be whole and its numbers still wrong: another processor, library or
+        setting computes them.
+
+        Raises:
+            InvalidModelError: the folder holds none, or the logits differ by more than 0.001.
+        """
+        reference = self.folder.reference
+        if missing := {KNOWN_PIXELS, KNOWN_LOGITS} - reference.keys():
+            raise InvalidModelError(
+                f"reference.npz: expected {' and '.join(sorted(missing))} to check the network "
+                "with, it has none"
+            )
+        found = self._runtime.run(reference[KNOWN_PIXELS][:, None]).logits
+        gap = float(np.abs(found - reference[KNOWN_LOGITS]).max())
+        # Written so that a gap that is not a number fails too.
+        if not gap <= _KNOWN_TOLERANCE:
+            raise InvalidModelError(
+                f"model.onnx: expected the logits that it gave when it was published, got some "
+                f"that differ by {gap:.3g}; do not use it on this machine"
+            )
+
+
+def load_model(
+    path_or_name: str | os.PathLike[str] | None = None,
+    *,
+    runtime: RuntimeKind = "openvino",
+    threads: int | None = None,
+) -> Classifier:
+    """A model that is ready to run; see :meth:`Classifier.load`."""
+    return Classifier.load(path_or_name, runtime=runtime, threads=threads)
+
+
+def apply_temperature(
+    logits: Float32[np.ndarray, "batch labels"], card: ModelCard
+) -> Float32[np.ndarray, "batch labels"]:
+    """Calibrated probabilities, computed in double precision and safe from overflow.
+
+    Raises:
+        ChestxError: a logit is not finite, which no image should cause.
+    """
+    if not np.isfinite(logits).all():
+        raise ChestxError(
+            f"expected finite logits, the model gave infinite or undefined ones; check "
+            f"{card.name} {card.version} with `chestx model verify`"
+        )
+    scaled = logits.astype(np.float64) / card.temperature
+    if card.activation is Activation.SOFTMAX:
+        scaled -= scaled.max(axis=1, keepdims=True)
+        powers = np.exp(scaled)
+        probabilities = powers / powers.sum(axis=1, keepdims=True)
+    else:
+        # Both forms of the sigmoid, each where it cannot overflow.
+        tail = np.exp(-np.abs(scaled))
+        probabilities = np.where(scaled >= 0, 1.0, tail) / (1.0 + tail)
+    return np.asarray(probabilities, dtype=np.float32)
+
+
+def to_findings(
+    card: ModelCard, probabilities: Float32[np.ndarray, " labels"]
+) -> tuple[tuple[Finding, ...], Finding | None]:
+    """The finding of each label that is one, and the composite 1 - P(no finding).
+
+    The composite is None where the card has no ``no_finding`` label.
+    """
+    findings = []
+    composite = None
+    for label, value in zip(card.labels, probabilities, strict=True):
+        probability = float(value)
+        if label.operating_point is not None:
+            decision = label.operating_point.decide(probability)
+            findings.append(
+                Finding(
+                    label.key,
+                    label.display,
+                    probability,
+                    decision,
+                    label.operating_point,
+                    label.caveat,
+                )
+            )
+        elif card.any_finding is not None:
+            any_probability = 1.0 - probability
+            composite = Finding(
+                ANY_FINDING,
+                f"any finding ({_join_displays(card)})",
+                any_probability,
+                card.any_finding.decide(any_probability),
+                card.any_finding,
+            )
+    return tuple(findings), composite
+
+
+def _join_displays(card: ModelCard) -> str:
+    *first, last = [label.display for label in card.findings]
+    return f"{', '.join(first)} or {last}" if first else last
+
+
+def _check_graph(card: ModelCard, runtime: Runtime) -> None:
+    shape = runtime.shape
+    pairs = (
+        ("input size", card.input.size, shape.size),
+        ("labels", len(card.labels), shape.labels),
+        ("embedding size", card.embedding_size, shape.features),
+    )
+    for name, expected, found in pairs:
+        if expected != found:
+            raise InvalidModelError(
+                f"model.onnx: expected {name} {expected} as the card says, got {found}"
+            )

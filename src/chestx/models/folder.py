@@ -1,0 +1,241 @@
+"""A model is a folder that explains itself; nothing in it is used before it is verified.
+
+``card.json`` holds the sha256 of every other file, so the sha256 of ``card.json`` is
+the checksum of the whole folder. Files that the card does not list are never opened
+and do not matter; a weights file beside the card that the card does not list is
+refused, because training would start from it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.resources
+import io
+import logging
+import os
+import re
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from chestx.domain import InvalidModelError, ModelCard, ModelIdentity, UsageError
+from chestx.models.card import card_from_json
+from chestx.models.onnx_file import MAX_ONNX_BYTES
+
+log = logging.getLogger(__name__)
+
+CARD = "card.json"
+MODEL = "model.onnx"
+REFERENCE = "reference.npz"
+WEIGHTS = "model.safetensors"
+REQUIRED_FILES = (MODEL, REFERENCE, "README.md", "LICENSE")
+MODELS_VARIABLE = "CHESTX_MODELS"
+"""Environment variable: model folders, or folders of them, separated as in PATH."""
+
+_MAX_CARD_BYTES = 4 * 1024 * 1024
+_MAX_REFERENCE_BYTES = 256 * 1024 * 1024
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ModelFolder:
+    """A verified model folder.
+
+    Attributes:
+        path: where it is.
+        card: what it says of itself.
+        identity: name, version and checksum, for every output.
+        reference: arrays of ``reference.npz``, read-only.
+    """
+
+    path: Path
+    card: ModelCard
+    identity: ModelIdentity
+    reference: dict[str, np.ndarray]
+
+    @property
+    def model_onnx(self) -> Path:
+        """The graph that runs."""
+        return self.path / MODEL
+
+
+def load_model_folder(path: str | os.PathLike[str]) -> ModelFolder:
+    """Opens a model folder and verifies all of it.
+
+    Raises:
+        InvalidModelError: it is missing, incomplete, tampered with or too new; the
+            text names the file and the reason.
+    """
+    folder = Path(path)
+    card, checksum = _read_card(folder)
+    _check_listing(folder, card)
+    for name, sha256 in sorted(card.files.items()):
+        _check_file(folder / name, sha256)
+    return ModelFolder(
+        path=folder,
+        card=card,
+        identity=ModelIdentity(card.name, card.version, checksum),
+        reference=_read_reference(folder / REFERENCE, card),
+    )
+
+
+def list_model_folders() -> list[ModelFolder]:
+    """The built-in model, then those under the folders of CHESTX_MODELS, all verified.
+
+    One that cannot be trusted is left out, with the reason in the log.
+    """
+    found = []
+    for path in _find_model_folders():
+        try:
+            found.append(load_model_folder(path))
+        except InvalidModelError as error:
+            log.warning("a model is left out: %s", error)
+    return found
+
+
+def resolve_model(name_or_path: str | os.PathLike[str] | None = None) -> Path:
+    """The folder of a model.
+
+    Args:
+        name_or_path: None for the built-in one; the name of a listed model (its
+            folder's name or the name in its card); or a path.
+
+    Raises:
+        UsageError: no such model, or a name that several have.
+    """
+    if name_or_path is None:
+        return _built_in_folder()
+    if isinstance(name_or_path, str) and not re.search(r"[/\\]", name_or_path):
+        named = [item for item in _find_model_folders() if name_or_path in _names_of(item)]
+        if len(named) > 1:
+            raise UsageError(
+                f"model {name_or_path!r}: expected one of that name, got {len(named)}: "
+                f"{', '.join(map(str, named))}; give the path of one"
+            )
+        if named:
+            return named[0]
+    if Path(name_or_path).is_dir():
+        return Path(name_or_path)
+    listed = ", ".join(f"{item.name} ({item})" for item in _find_model_folders())
+    raise UsageError(
+        f"model {os.fspath(name_or_path)!r}: expected the name of a model or a model folder, "
+        f"got neither; models here: {listed}; add folders with {MODELS_VARIABLE}"
+    )
+
+
+def _built_in_folder() -> Path:
+    return Path(str(importlib.resources.files("chestx.models") / "default"))
+
+
+def _find_model_folders() -> list[Path]:
+    found = [_built_in_folder()]
+    for entry in filter(None, os.environ.get(MODELS_VARIABLE, "").split(os.pathsep)):
+        place = Path(entry)
+        candidates = [place] if (place / CARD).is_file() else sorted(_subfolders(place))
+        found += [item for item in candidates if (item / CARD).is_file() and item not in found]
+    return found
+
+
+def _subfolders(place: Path) -> list[Path]:
+    try:
+        return [item for item in place.iterdir() if item.is_dir()]
+    except OSError:
+        # A missing entry of the variable is no reason to refuse the other models.
+        return []
+
+
+def _names_of(folder: Path) -> set[str]:
+    try:
+        return {folder.name, _read_card(folder)[0].name}
+    except InvalidModelError:
+        return {folder.name}
+
+
+def _read_card(folder: Path) -> tuple[ModelCard, str]:
+    """The card and its checksum."""
+    if not folder.is_dir():
+        raise InvalidModelError(f"model folder: expected a folder, got none at {folder}")
+    path = folder / CARD
+    data = _read_file(path, _MAX_CARD_BYTES)
+    try:
+        card = card_from_json(data.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise InvalidModelError(f"{path}: expected UTF-8 text, got other bytes") from error
+    except InvalidModelError as error:
+        raise InvalidModelError(f"{error}; in {folder}") from error
+    return card, hashlib.sha256(data).hexdigest()
+
+
+def _check_listing(folder: Path, card: ModelCard) -> None:
+    """The card lists plain names with checksums, and every file that will be opened."""
+    for name, sha256 in card.files.items():
+        if not _PLAIN_NAME.fullmatch(name) or name == CARD:
+            raise InvalidModelError(
+                f"{folder / CARD}: expected plain file names in files, got {name!r}"
+            )
+        if not _SHA256.fullmatch(sha256):
+            raise InvalidModelError(
+                f"{folder / CARD}: expected a sha256 of 64 hexadecimal digits for {name}, "
+                f"got {sha256!r:.80}"
+            )
+    for name in REQUIRED_FILES:
+        if name not in card.files:
+            raise InvalidModelError(f"{folder / CARD}: expected {name} in files, it is not listed")
+    if WEIGHTS not in card.files and (folder / WEIGHTS).exists():
+        raise InvalidModelError(
+            f"{folder}: {WEIGHTS} is there but the card does not list it; remove it or take the "
+            "folder anew from where it was published"
+        )
+
+
+def _check_file(path: Path, sha256: str) -> None:
+    if not path.is_file():
+        raise InvalidModelError(
+            f"{path}: expected the file that the card lists, it is missing; take the folder anew "
+            "from where it was published"
+        )
+    if path.stat().st_size > MAX_ONNX_BYTES:
+        raise InvalidModelError(f"{path}: expected at most {MAX_ONNX_BYTES} bytes, got more")
+    with path.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if found != sha256:
+        raise InvalidModelError(
+            f"{path}: expected the sha256 {sha256[:12]}... that the card lists, got "
+            f"{found[:12]}...: the file was changed or damaged; take the folder anew from where "
+            "it was published"
+        )
+
+
+def _read_reference(path: Path, card: ModelCard) -> dict[str, np.ndarray]:
+    data = _read_file(path, _MAX_REFERENCE_BYTES)
+    if hashlib.sha256(data).hexdigest() != card.files[path.name]:
+        raise InvalidModelError(f"{path}: the file changed while it was read")
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            unpacked = sum(item.file_size for item in archive.infolist())
+        if unpacked > _MAX_REFERENCE_BYTES:
+            raise InvalidModelError(
+                f"{path}: expected at most {_MAX_REFERENCE_BYTES} bytes unpacked, got {unpacked}"
+            )
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            reference = {name: arrays[name] for name in arrays.files}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise InvalidModelError(
+            f"{path}: expected an npz of plain arrays, got a file that is not ({error})"
+        ) from error
+    for array in reference.values():
+        array.flags.writeable = False
+    return reference
+
+
+def _read_file(path: Path, limit: int) -> bytes:
+    if not path.is_file():
+        raise InvalidModelError(f"{path}: expected a file, it is missing")
+    if path.stat().st_size > limit:
+        raise InvalidModelError(
+            f"{path}: expected at most {limit} bytes, got {path.stat().st_size}"
+        )
+    return path.read_bytes()

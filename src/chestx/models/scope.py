@@ -1,0 +1,220 @@
+"""Which images a model answers for: what the file says, what the pixels say, what is familiar."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32
+
+from chestx.domain import ImageHeader, InvalidModelError, ModelCard, Quality, ScopeReason
+
+COMPONENTS = 256
+"""Principal directions of the training embeddings that the distance looks at one by one."""
+
+LATERAL_VIEWS = frozenset({"LL", "RL", "LLAT", "RLAT", "LAT", "LATERAL", "L"})
+"""DICOM ViewPosition values, and usual private ones, of a radiograph from the side."""
+
+
+def fit_reference(
+    embeddings: Float32[np.ndarray, "images features"], *, components: int = COMPONENTS
+) -> dict[str, np.ndarray]:
+    """The arrays that ``Reference`` measures distances with.
+
+    Embeddings are brought to unit length first: their length says how strong an image's
+    features are, their direction which ones it has, and only the direction told foreign
+    images apart on the validation data.
+
+    Args:
+        embeddings: of the images that the model was trained on, one a row.
+        components: principal directions to keep, at most min(images, features) - 1.
+
+    Returns:
+        ``mean [features]``, ``directions [components, features]`` of unit length,
+        ``scales [components]`` (standard deviation along each) and
+        ``residual_scale []`` (root mean square length of what the directions leave
+        over), all float32.
+
+    Raises:
+        ValueError: too few images for so many components, values that are not finite, or
+            an embedding of zeros.
+    """
+    images, features = embeddings.shape
+    if not 1 <= components < min(images, features):
+        raise ValueError(
+            f"components: expected 1 to {min(images, features) - 1} for {images} embeddings "
+            f"of {features} features, got {components}"
+        )
+    if not np.isfinite(embeddings).all():
+        raise ValueError("embeddings: expected finite values, got NaN or infinity")
+    lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
+    if not lengths.all():
+        raise ValueError("embeddings: expected none of length zero, got one")
+    directed = (embeddings / lengths).astype(np.float64)
+    mean = directed.mean(axis=0)
+    centred = directed - mean
+    variances, vectors = np.linalg.eigh(centred.T @ centred / images)
+    kept = slice(-components, None)
+    residual_variance = variances[:-components].sum()
+    return {
+        "mean": mean.astype(np.float32),
+        "directions": np.ascontiguousarray(vectors[:, kept].T, dtype=np.float32),
+        "scales": np.sqrt(np.maximum(variances[kept], 1e-12)).astype(np.float32),
+        "residual_scale": np.float32(np.sqrt(max(residual_variance, 1e-12))).reshape(()),
+    }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reference:
+    """The training images as the model saw them, summed up for a distance.
+
+    Attributes:
+        mean: of the training embeddings.
+        directions: principal directions, of unit length.
+        scales: standard deviation of the training embeddings along each direction.
+        residual_scale: root mean square length of what the directions leave over.
+    """
+
+    mean: Float32[np.ndarray, " features"]
+    directions: Float32[np.ndarray, "components features"]
+    scales: Float32[np.ndarray, " components"]
+    residual_scale: float
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Reference:
+        """From the arrays of ``fit_reference``, e.g. an open ``reference.npz``.
+
+        Raises:
+            InvalidModelError: an array is missing, or the shapes do not fit each other.
+        """
+        names = ("mean", "directions", "scales", "residual_scale")
+        missing = [name for name in names if name not in arrays]
+        if missing:
+            raise InvalidModelError(
+                f"reference: expected the arrays {', '.join(names)}, "
+                f"got none named {', '.join(missing)}; fit the reference again"
+            )
+        mean, directions, scales, residual = (
+            np.asarray(arrays[name], dtype=np.float32) for name in names
+        )
+        expected = (scales.size, mean.size)
+        if directions.shape != expected or residual.size != 1:
+            raise InvalidModelError(
+                f"reference: expected directions of shape {expected} and one residual_scale, "
+                f"got {directions.shape} and {residual.size}; fit the reference again"
+            )
+        if not ((scales > 0).all() and float(residual.reshape(())) > 0):
+            raise InvalidModelError(
+                "reference: expected positive scales, got others; fit the reference again"
+            )
+        return cls(mean.ravel(), directions, scales.ravel(), float(residual.reshape(())))
+
+    def distance(self, embedding: Float32[np.ndarray, " features"]) -> float:
+        """How unlike the training images an embedding is.
+
+        Of the embedding at unit length: root mean square of its offset in standard
+        deviations along the directions, and of the length of the rest in units of the
+        usual one; about 1 for an image like those of training.
+
+        Source: Mahalanobis distance in a principal subspace plus residual,
+        Wang et al., ViM, CVPR 2022 (the residual), Lee et al., NeurIPS 2018.
+        """
+        length = np.linalg.norm(embedding)
+        offset = embedding / max(float(length), 1e-12) - self.mean
+        along = self.directions @ offset
+        rest = max(float(offset @ offset) - float(along @ along), 0.0)
+        deviations = along / self.scales
+        within = float(deviations @ deviations) / len(self.scales)
+        return float(np.sqrt((within + rest / self.residual_scale**2) / 2))
+
+
+def assess_scope(
+    card: ModelCard, header: ImageHeader, quality: Quality, *, distance: float | None
+) -> tuple[tuple[ScopeReason, ...], tuple[str, ...]]:
+    """Whether the model answers for an image.
+
+    Args:
+        card: of the model; its scope says what is accepted.
+        header: what the file says of itself; a value that it does not state is not held
+            against it.
+        quality: what the pixels say.
+        distance: of the embedding to the training images; None where the model has no
+            reference.
+
+    Returns:
+        Reasons why the image is out of scope (none: in scope), those of quality first,
+        and flags.
+    """
+    scope = card.scope
+    reasons = [
+        *quality.reasons,
+        *_judge_value("modality", "Modality", header.modality, scope.modalities),
+        *_judge_value("body_part", "BodyPartExamined", header.body_part_examined, scope.body_parts),
+        *_judge_view(header.view_position, scope.views),
+        *_judge_age(header.age_years, scope.min_age_years, scope.max_age_years),
+        *_judge_distance(distance, scope.max_distance),
+    ]
+    flags = list(quality.flags)
+    if header.age_years is None:
+        flags.append("age_unknown")
+    return tuple(reasons), tuple(flags)
+
+
+def _split_words(value: str) -> set[str]:
+    """``"port. chest"`` -> PORT and CHEST: hospitals write more than the defined terms."""
+    return set(re.findall(r"[A-Z0-9]+", value.upper()))
+
+
+def _judge_value(
+    code: str, keyword: str, value: str, accepted: tuple[str, ...]
+) -> list[ScopeReason]:
+    words = _split_words(value)
+    if not words or not accepted or words & {term.upper() for term in accepted}:
+        return []
+    stated = " ".join(value.upper().split())
+    sentence = f"DICOM {keyword} is {stated}; the model answers for {', '.join(accepted)}."
+    return [ScopeReason(code, sentence)]
+
+
+def _judge_view(view: str, accepted: tuple[str, ...]) -> list[ScopeReason]:
+    """A lateral view is refused whatever else the value says, e.g. ``LAT PA``."""
+    if accepted and _split_words(view) & LATERAL_VIEWS:
+        stated = " ".join(view.upper().split())
+        sentence = (
+            f"DICOM ViewPosition is {stated}, a lateral view; "
+            f"the model answers for {', '.join(accepted)}."
+        )
+        return [ScopeReason("lateral", sentence)]
+    return _judge_value("view", "ViewPosition", view, accepted)
+
+
+def _judge_age(
+    age: float | None, youngest: float | None, oldest: float | None
+) -> list[ScopeReason]:
+    if age is None:
+        return []
+    if youngest is not None and age < youngest:
+        return [
+            ScopeReason(
+                "age", f"The patient is {age:g} years old; the model answers from {youngest:g}."
+            )
+        ]
+    if oldest is not None and age > oldest:
+        return [
+            ScopeReason(
+                "age", f"The patient is {age:g} years old; the model answers up to {oldest:g}."
+            )
+        ]
+    return []
+
+
+def _judge_distance(distance: float | None, limit: float | None) -> list[ScopeReason]:
+    if distance is None or limit is None or distance <= limit:  # NaN is over every limit
+        return []
+    sentence = (
+        f"The image is unlike those the model learnt from: distance {distance:.2f}, "
+        f"accepted up to {limit:.2f}."
+    )
+    return [ScopeReason("unlike_training", sentence)]
