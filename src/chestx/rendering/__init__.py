@@ -1,0 +1,1 @@
+"""What a person sees: text in any script, the colours of a heatmap, the overlay."""

@@ -1,0 +1,315 @@
+"""Codes for machines and words for people: the one source of both.
+
+Every writer takes its codes and sentences from here, so the CSV, the picture and
+the page say the same thing. A negative answer never reads as a normal study, and
+COVID-19 never carries the disease's code, which would claim an infection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from chestx.domain import (
+    Decision,
+    Failure,
+    Finding,
+    FindingDecision,
+    OperatingPoint,
+    Result,
+    ScopeReason,
+    Study,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """One coded concept.
+
+    Attributes:
+        value: code value, at most 16 characters (DICOM SH).
+        scheme: DICOM coding scheme designator: ``SCT``, ``RADLEX``, ``DCM`` or ``99CHESTX``.
+        meaning: the concept in words, at most 64 characters (DICOM LO).
+    """
+
+    value: str
+    scheme: str
+    meaning: str
+
+
+# Sources: SCT: SNOMED CT International Edition; RADLEX: radlex.org; the qualifiers as used by
+# DICOM PS3.16 CID 240 "Present-Absent". 99CHESTX is this project's own scheme.
+CHEST = Code("816094009", "SCT", "Chest")
+LUNG = Code("39607008", "SCT", "Lung")
+PRESENT = Code("52101004", "SCT", "Present")
+ABSENT = Code("272519000", "SCT", "Absent")
+UNDETERMINED = Code("373068000", "SCT", "Undetermined")
+
+FINDING_CODES: dict[str, tuple[Code, ...]] = {
+    "PNEUMONIA": (
+        Code("233604007", "SCT", "Pneumonia"),
+        Code("RID5350", "RADLEX", "pneumonia"),
+    ),
+    "COVID19": (
+        Code("COVID19FEATURES", "99CHESTX", "Radiographic features suggestive of COVID-19"),
+    ),
+    # No code says "normal study": the model does not look for other disease.
+    "NORMAL": (),
+}
+"""Label key -> its codes, the preferred one first. A key that is not here has no code."""
+
+DECISION_CODES: dict[FindingDecision, Code] = {
+    FindingDecision.POSITIVE: PRESENT,
+    FindingDecision.UNCERTAIN: UNDETERMINED,
+    FindingDecision.NEGATIVE: ABSENT,
+}
+"""The decision on a finding as a qualifier value."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wording:
+    """Every word that a reader sees, in one language. Braces are filled in by name."""
+
+    decisions: dict[str, str]
+    """Value of a decision -> its word."""
+    probabilities: tuple[tuple[float, str], ...]
+    """Least probability -> its words, falling."""
+    or_word: str
+    negative: str
+    positive: str
+    not_told_apart: str
+    not_told_apart_name: str
+    uncertain: str
+    uncertain_beside: str
+    uncertain_part: str
+    not_assessed: str
+    unreadable: str
+    further_image: str
+    further_images: str
+    map_low: str
+    map_high: str
+    map_high_softmax: str
+    map_scale: str
+    map_caveat: str
+    no_map: str
+    any_of_these: str
+    bar_key: str
+
+
+ENGLISH = Wording(
+    decisions={
+        "positive": "positive",
+        "uncertain": "uncertain",
+        "failed": "failed",
+        "out_of_scope": "out of scope",
+        "negative": "negative",
+    },
+    probabilities=(
+        (0.9, "very high probability"),
+        (0.7, "high probability"),
+        (0.4, "moderate probability"),
+        (0.1, "low probability"),
+        (0.0, "very low probability"),
+    ),
+    or_word="or",
+    negative="No features of {names} found; other disease not assessed.",
+    positive="Features of {names} found ({words}, {number}).",
+    not_told_apart="Features of {names} found, not told apart ({words}, {number}).",
+    not_told_apart_name="{names}, not told apart,",
+    uncertain="Uncertain: {parts}, where the model does not decide; a physician must decide.",
+    uncertain_beside="Not decided: {parts}.",
+    uncertain_part="{name} {number} lies inside the band {low}\u2013{high}",
+    not_assessed="Not assessed: {reasons}.",
+    unreadable="Not assessed: the file could not be read: {reason}.",
+    further_image="1 further image of this study was not assessed.",
+    further_images="{count} further images of this study were not assessed.",
+    map_low="none",
+    map_high="strong evidence for {name}",
+    map_high_softmax="strong evidence for {name} against the other labels",
+    map_scale="Fixed scale.",
+    map_caveat="A heatmap shows what moved the score; it is not a boundary.",
+    no_map="No heatmap.",
+    any_of_these="any of these",
+    bar_key="Bar: probability 0 to 1; tick: threshold; light part: no decision.",
+)
+
+
+def get_codes(key: str) -> tuple[Code, ...]:
+    """The codes of a label, the preferred one first; empty where it has none and is plain text."""
+    return FINDING_CODES.get(key, ())
+
+
+def name_decision(decision: Decision | FindingDecision, *, words: Wording = ENGLISH) -> str:
+    """The word for a decision, e.g. ``out of scope``."""
+    return words.decisions[decision.value]
+
+
+def format_probability(probability: float, *, operating_point: OperatingPoint | None = None) -> str:
+    """A probability in two digits, never as a certainty.
+
+    Where rounding would carry it across the operating point, so that the number
+    and the decision beside it disagree, it gets the digits that keep it on its side.
+
+    Args:
+        probability: 0 to 1.
+        operating_point: what decided on it.
+
+    Returns:
+        e.g. ``0.93``, ``>0.99``, ``<0.01``, ``0.498``.
+    """
+    digits = 2
+    if operating_point is not None:
+        decision = operating_point.decide(probability)
+        while digits < 6 and operating_point.decide(round(probability, digits)) is not decision:
+            digits += 1
+    if digits == 2 and probability > 0.99:
+        return ">0.99"
+    if digits == 2 and probability < 0.01:
+        return "<0.01"
+    return f"{probability:.{digits}f}"
+
+
+def name_any(findings: Sequence[Finding], *, words: Wording = ENGLISH) -> str:
+    """What the composite score is about, e.g. ``pneumonia or COVID-19``."""
+    names = [finding.display for finding in findings]
+    if len(names) < 2:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} {words.or_word} {names[-1]}"
+
+
+def decide_image(
+    findings: Sequence[Finding],
+    any_finding: Finding | None,
+    *,
+    scope_reasons: Sequence[ScopeReason] = (),
+) -> Decision:
+    """The answer for one image: out of scope, or its most urgent finding's."""
+    if scope_reasons:
+        return Decision.OUT_OF_SCOPE
+    spoken = [*findings, *([any_finding] if any_finding else [])]
+    decisions = {finding.decision for finding in spoken}
+    if FindingDecision.POSITIVE in decisions:
+        return Decision.POSITIVE
+    return Decision.UNCERTAIN if FindingDecision.UNCERTAIN in decisions else Decision.NEGATIVE
+
+
+def choose_shown_label(findings: Sequence[Finding]) -> str:
+    """Key of the finding to show first: most urgent, then most probable; empty for none."""
+    ordered = _sort_findings(findings)
+    return ordered[0].key if ordered else ""
+
+
+def interpret(
+    findings: Sequence[Finding],
+    any_finding: Finding | None,
+    *,
+    scope_reasons: Sequence[ScopeReason] = (),
+    words: Wording = ENGLISH,
+) -> str:
+    """The answer for one image in a sentence or two.
+
+    Args:
+        findings: one a finding label.
+        any_finding: the composite score, where the model has one.
+        scope_reasons: why the image is not answered for.
+        words: the language.
+    """
+    if scope_reasons:
+        reasons = [_trim(reason.sentence) or reason.code for reason in scope_reasons]
+        return words.not_assessed.format(reasons=". ".join(reasons))
+    ordered = _sort_findings(findings)
+    positive = [x for x in ordered if x.decision is FindingDecision.POSITIVE]
+    uncertain = [x for x in ordered if x.decision is FindingDecision.UNCERTAIN]
+    any_decision = any_finding.decision if any_finding else FindingDecision.NEGATIVE
+    names = name_any(findings, words=words)
+    if positive:
+        sentences = [_say_found(words.positive, x.display, x, words) for x in positive]
+    elif any_finding and any_decision is FindingDecision.POSITIVE:
+        sentences = [_say_found(words.not_told_apart, names, any_finding, words)]
+    elif uncertain:
+        return _join_sentences(
+            [words.uncertain.format(parts=_say_bands(uncertain, words))], uncertain
+        )
+    elif any_finding and any_decision is FindingDecision.UNCERTAIN:
+        name = words.not_told_apart_name.format(names=names)
+        return words.uncertain.format(parts=_say_band(any_finding, name, words))
+    else:
+        return words.negative.format(names=names)
+    if uncertain:
+        sentences.append(words.uncertain_beside.format(parts=_say_bands(uncertain, words)))
+    return _join_sentences(sentences, [*positive, *uncertain])
+
+
+def interpret_failure(reason: str, *, words: Wording = ENGLISH) -> str:
+    """What is said of a file that could not be read."""
+    return words.unreadable.format(reason=_trim(reason))
+
+
+def interpret_result(result: Result, *, words: Wording = ENGLISH) -> str:
+    """What is said of one result, read or not."""
+    if isinstance(result, Failure):
+        return interpret_failure(result.reason, words=words)
+    return result.interpretation
+
+
+def interpret_study(study: Study, *, words: Wording = ENGLISH) -> str:
+    """What is said of a study: its answer, then how many other images nobody assessed."""
+    sentence = interpret_result(study.answering, words=words)
+    further = study.not_assessed - (not study.answering.decision.is_assessed)
+    if further == 0:
+        return sentence
+    rest = words.further_image if further == 1 else words.further_images.format(count=further)
+    return f"{sentence} {rest}"
+
+
+def describe_map(finding: Finding, *, against_others: bool, words: Wording = ENGLISH) -> str:
+    """What the strong end of a heatmap's scale means.
+
+    Args:
+        finding: whose map it is.
+        against_others: whether the labels exclude each other, so that the map is
+            evidence for this one against the rest.
+        words: the language.
+    """
+    sentence = words.map_high_softmax if against_others else words.map_high
+    return sentence.format(name=finding.display)
+
+
+def _sort_findings(findings: Sequence[Finding]) -> list[Finding]:
+    urgency = list(FindingDecision)
+    return sorted(findings, key=lambda x: (urgency.index(x.decision), -x.probability))
+
+
+def _say_found(sentence: str, names: str, finding: Finding, words: Wording) -> str:
+    """A sentence with the probability of a finding in words and as a number."""
+    level = next(text for least, text in words.probabilities if finding.probability >= least)
+    number = format_probability(finding.probability, operating_point=finding.operating_point)
+    return sentence.format(names=names, words=level, number=number)
+
+
+def _say_bands(findings: Sequence[Finding], words: Wording) -> str:
+    return ", ".join(_say_band(finding, finding.display, words) for finding in findings)
+
+
+def _say_band(finding: Finding, name: str, words: Wording) -> str:
+    point = finding.operating_point
+    return words.uncertain_part.format(
+        name=name,
+        number=format_probability(finding.probability, operating_point=point),
+        low=f"{point.uncertain_low:.2f}",
+        high=f"{point.uncertain_high:.2f}",
+    )
+
+
+def _join_sentences(sentences: Sequence[str], findings: Sequence[Finding]) -> str:
+    """The sentences, then the first sentence of each finding's caveat, saying whose it is."""
+    for finding in findings:
+        caveat = _trim(finding.caveat.split(". ")[0])
+        if caveat:
+            prefix = "" if finding.display in caveat else f"{finding.display}: "
+            sentences = [*sentences, f"{prefix}{caveat}."]
+    return " ".join(sentences)
+
+
+def _trim(sentence: str) -> str:
+    return sentence.strip().rstrip(".")

@@ -1,0 +1,243 @@
+"""Codes and sentences."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError
+
+import pytest
+
+from chestx import domain, terminology
+from chestx.domain import Decision, Finding, FindingDecision, OperatingPoint, ScopeReason
+
+POINT = OperatingPoint(0.5, 0.4, 0.6)
+LATERAL = ScopeReason("lateral", "The view is LATERAL; the model was made for frontal views.")
+
+
+def make(key: str, display: str, probability: float, *, caveat: str = "") -> Finding:
+    return Finding(key, display, probability, POINT.decide(probability), POINT, caveat)
+
+
+def pneumonia(probability: float) -> Finding:
+    return make("PNEUMONIA", "pneumonia", probability)
+
+
+def covid(probability: float, *, caveat: str = "") -> Finding:
+    return make("COVID19", "COVID-19", probability, caveat=caveat)
+
+
+def any_finding(probability: float) -> Finding:
+    return make(domain.ANY_FINDING, "any finding", probability)
+
+
+def make_report(decision: Decision, sentence: str) -> domain.Report:
+    return domain.Report(
+        source="a.png",
+        sha256="",
+        header=domain.ImageHeader(format="PNG", rows=20, columns=20),
+        model=domain.ModelIdentity("m", "1", "abc"),
+        decision=decision,
+        findings=(),
+        any_finding=None,
+        probabilities={},
+        scope_reasons=(LATERAL,) if decision is Decision.OUT_OF_SCOPE else (),
+        flags=(),
+        interpretation=sentence,
+        distance=None,
+        shown_label="",
+        map_scales={},
+        maps=None,
+        preview=None,
+    )
+
+
+def test_pneumonia_has_a_snomed_and_a_radlex_code() -> None:
+    codes = [(code.value, code.scheme) for code in terminology.get_codes("PNEUMONIA")]
+    assert codes == [("233604007", "SCT"), ("RID5350", "RADLEX")]
+
+
+def test_covid_has_only_the_code_of_its_features_and_never_the_disease() -> None:
+    (code,) = terminology.get_codes("COVID19")
+    assert code.scheme == "99CHESTX"
+    assert code.meaning == "Radiographic features suggestive of COVID-19"
+
+
+@pytest.mark.parametrize("key", ["NORMAL", "SOMETHING_ELSE"])
+def test_a_normal_study_and_an_unknown_label_have_no_code(key: str) -> None:
+    assert terminology.get_codes(key) == ()
+
+
+def test_every_code_fits_its_dicom_attributes_and_is_frozen() -> None:
+    codes = [
+        terminology.CHEST,
+        terminology.LUNG,
+        *terminology.DECISION_CODES.values(),
+        *(code for codes in terminology.FINDING_CODES.values() for code in codes),
+    ]
+    for code in codes:
+        assert 0 < len(code.value) <= 16
+        assert 0 < len(code.scheme) <= 16
+        assert 0 < len(code.meaning) <= 64
+    with pytest.raises(FrozenInstanceError):
+        codes[0].value = "1"  # type: ignore[misc]
+
+
+def test_a_decision_becomes_a_qualifier() -> None:
+    values = [terminology.DECISION_CODES[decision].value for decision in FindingDecision]
+    assert values == ["52101004", "373068000", "272519000"]
+
+
+def test_every_decision_has_its_word() -> None:
+    for decision in (*Decision, *FindingDecision):
+        assert terminology.name_decision(decision) == decision.value.replace("_", " ")
+
+
+def test_negative_never_reads_as_a_normal_study() -> None:
+    sentence = terminology.interpret([pneumonia(0.1), covid(0.02)], any_finding(0.1))
+    assert sentence == "No features of pneumonia or COVID-19 found; other disease not assessed."
+
+
+def test_negative_names_every_label_of_other_models() -> None:
+    findings = [pneumonia(0.1), covid(0.1), make("TB", "tuberculosis", 0.1)]
+    sentence = terminology.interpret(findings, None)
+    assert sentence.startswith("No features of pneumonia, COVID-19 or tuberculosis found;")
+
+
+def test_positive_names_the_finding_with_its_probability_in_words_and_as_a_number() -> None:
+    sentence = terminology.interpret([pneumonia(0.93), covid(0.02)], any_finding(0.95))
+    assert sentence == "Features of pneumonia found (very high probability, 0.93)."
+
+
+def test_positive_names_every_positive_finding_most_probable_first_with_its_caveat() -> None:
+    experimental = covid(0.8, caveat="Experimental: it learnt the source. Read docs/limits.md.")
+    sentence = terminology.interpret([pneumonia(0.7), experimental], None)
+    assert sentence == (
+        "Features of COVID-19 found (high probability, 0.80). "
+        "Features of pneumonia found (high probability, 0.70). "
+        "COVID-19: Experimental: it learnt the source."
+    )
+
+
+def test_a_caveat_that_names_its_label_is_not_prefixed() -> None:
+    finding = covid(0.8, caveat="COVID-19 is experimental.")
+    assert terminology.interpret([finding], None).endswith("0.80). COVID-19 is experimental.")
+
+
+def test_positive_says_what_stays_undecided_beside_it() -> None:
+    sentence = terminology.interpret([pneumonia(0.93), covid(0.45)], None)
+    assert sentence.endswith("Not decided: COVID-19 0.45 lies inside the band 0.40\u20130.60.")
+
+
+def test_something_found_without_one_finding_is_not_told_apart() -> None:
+    sentence = terminology.interpret([pneumonia(0.3), covid(0.3)], any_finding(0.91))
+    assert sentence == (
+        "Features of pneumonia or COVID-19 found, not told apart (very high probability, 0.91)."
+    )
+
+
+def test_uncertain_says_the_band_and_who_must_decide() -> None:
+    sentence = terminology.interpret([pneumonia(0.41), covid(0.02)], any_finding(0.43))
+    assert sentence == (
+        "Uncertain: pneumonia 0.41 lies inside the band 0.40\u20130.60, "
+        "where the model does not decide; a physician must decide."
+    )
+
+
+def test_uncertain_of_the_composite_alone_says_so() -> None:
+    sentence = terminology.interpret([pneumonia(0.3), covid(0.2)], any_finding(0.5))
+    assert sentence == (
+        "Uncertain: pneumonia or COVID-19, not told apart, 0.50 lies inside the band "
+        "0.40\u20130.60, where the model does not decide; a physician must decide."
+    )
+
+
+def test_out_of_scope_gives_the_reasons_and_no_number() -> None:
+    far = ScopeReason("far", "")
+    sentence = terminology.interpret([pneumonia(0.93)], None, scope_reasons=[LATERAL, far])
+    assert sentence == (
+        "Not assessed: The view is LATERAL; the model was made for frontal views. far."
+    )
+
+
+def test_a_failure_says_that_the_file_could_not_be_read() -> None:
+    failure = domain.Failure(source="a.png", reason="expected an image, got text.")
+    assert terminology.interpret_result(failure) == (
+        "Not assessed: the file could not be read: expected an image, got text."
+    )
+
+
+@pytest.mark.parametrize(
+    ("others", "end"),
+    [
+        (0, "Found."),
+        (1, "Found. 1 further image of this study was not assessed."),
+        (2, "Found. 2 further images of this study were not assessed."),
+    ],
+)
+def test_a_study_says_how_many_further_images_nobody_assessed(others: int, end: str) -> None:
+    answering = make_report(Decision.POSITIVE, "Found.")
+    failures = [domain.Failure(source=f"{index}.png", reason="broken") for index in range(others)]
+    study = domain.Study("1.2.3", (answering, *failures), answering)
+    assert terminology.interpret_study(study) == end
+
+
+def test_a_study_that_nobody_assessed_does_not_count_its_answering_image_twice() -> None:
+    answering = make_report(Decision.OUT_OF_SCOPE, "Not assessed: lateral.")
+    study = domain.Study("1.2.3", (answering,), answering)
+    assert terminology.interpret_study(study) == "Not assessed: lateral."
+
+
+@pytest.mark.parametrize(
+    ("single", "composite", "reasons", "decision"),
+    [
+        (0.1, 0.1, (), Decision.NEGATIVE),
+        (0.5, 0.1, (), Decision.UNCERTAIN),
+        (0.1, 0.5, (), Decision.UNCERTAIN),
+        (0.9, 0.1, (), Decision.POSITIVE),
+        (0.5, 0.9, (), Decision.POSITIVE),
+        (0.1, None, (), Decision.NEGATIVE),
+        (0.9, 0.9, (LATERAL,), Decision.OUT_OF_SCOPE),
+    ],
+)
+def test_an_image_takes_its_most_urgent_decision(
+    single: float,
+    composite: float | None,
+    reasons: tuple[ScopeReason, ...],
+    decision: Decision,
+) -> None:
+    whole = None if composite is None else any_finding(composite)
+    assert (
+        terminology.decide_image([pneumonia(single), covid(0.0)], whole, scope_reasons=reasons)
+        is decision
+    )
+
+
+def test_the_most_urgent_finding_is_shown_and_among_equals_the_most_probable() -> None:
+    low = OperatingPoint(0.2, 0.2, 0.2)
+    positive = Finding("TB", "tuberculosis", 0.3, low.decide(0.3), low)
+    assert terminology.choose_shown_label([pneumonia(0.5), positive]) == "TB"
+    assert terminology.choose_shown_label([pneumonia(0.1), covid(0.2)]) == "COVID19"
+    assert terminology.choose_shown_label([]) == ""
+
+
+@pytest.mark.parametrize(
+    ("probability", "text"),
+    [(0.0, "<0.01"), (0.004, "<0.01"), (0.5, "0.50"), (0.996, ">0.99"), (1.0, ">0.99")],
+)
+def test_a_probability_is_never_written_as_a_certainty(probability: float, text: str) -> None:
+    assert terminology.format_probability(probability) == text
+
+
+def test_a_probability_is_never_rounded_across_its_threshold() -> None:
+    point = OperatingPoint(0.5, 0.5, 0.5)
+    assert terminology.format_probability(0.4996, operating_point=point) == "0.4996"
+    assert terminology.format_probability(0.46, operating_point=point) == "0.46"
+
+
+def test_a_map_says_what_its_strong_end_means() -> None:
+    finding = pneumonia(0.9)
+    assert terminology.describe_map(finding, against_others=True) == (
+        "strong evidence for pneumonia against the other labels"
+    )
+    assert terminology.describe_map(finding, against_others=False) == (
+        "strong evidence for pneumonia"
+    )
