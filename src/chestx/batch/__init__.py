@@ -1,0 +1,1 @@
+"""Paths in, a folder of results out."""

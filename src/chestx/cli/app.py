@@ -1,0 +1,73 @@
+"""The command tree, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+from typer.exceptions import TyperException
+
+from chestx.cli import convert, model, predict
+from chestx.cli.console import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE, say_error
+from chestx.domain import CAVEAT, ChestxError, UsageError
+
+app = typer.Typer(
+    name="chestx",
+    help=f"A second reader for chest radiographs. {CAVEAT}",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("predict")(predict.predict)
+app.command("convert")(convert.convert)
+app.add_typer(model.app, name="model")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from chestx import __version__
+
+        typer.echo(f"chestx {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def describe(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """A second reader for chest radiographs."""
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Runs one command and gives its exit code; every expected error is one line."""
+    try:
+        code = app(arguments, prog_name="chestx", standalone_mode=False)
+    except TyperException as error:
+        message = error.format_message() if hasattr(error, "format_message") else str(error)
+        say_error(message or "a command is missing; see chestx --help")
+        return EXIT_USAGE
+    except UsageError as error:
+        say_error(str(error))
+        return EXIT_USAGE
+    except ChestxError as error:
+        say_error(str(error))
+        return EXIT_ERROR
+    except BrokenPipeError:
+        # The reader of our output went away (`chestx ... | head`): nothing more to say.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_ERROR
+    # An interrupt comes back as its code, which typer gives it.
+    if code == EXIT_INTERRUPTED:
+        say_error("interrupted")
+    return code if isinstance(code, int) else 0
+
+
+def main() -> NoReturn:
+    """Entry point of the ``chestx`` program."""
+    sys.exit(run())

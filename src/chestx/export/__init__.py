@@ -1,0 +1,1 @@
+"""Report -> what a receiving system reads; pure functions, independent of each other."""

@@ -1,0 +1,227 @@
+"""Result -> one row of ``results.csv``; study -> one row of ``studies.csv``.
+
+Every column is named and explained in ``docs/csv.md``, which a test holds against
+this file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from chestx.domain import (
+    ANY_FINDING,
+    CAVEAT,
+    Decision,
+    Finding,
+    ImageHeader,
+    ModelCard,
+    ModelIdentity,
+    Report,
+    Result,
+    Study,
+)
+from chestx.terminology import interpret_result, interpret_study
+
+Row = dict[str, str]
+
+_FIRST_COLUMNS = (
+    "path",
+    "sha256",
+    "status",
+    "error",
+    "decision",
+    "interpretation",
+)
+_LAST_COLUMNS = (
+    "scope_reasons",
+    "scope_details",
+    "quality_flags",
+    "heatmap",
+    "heatmap_label",
+    "distance",
+    "view",
+    "age",
+    "sex",
+    "Modality",
+    "BodyPartExamined",
+    "PatientID",
+    "AccessionNumber",
+    "StudyDate",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "SOPInstanceUID",
+    "SOPClassUID",
+    "TransferSyntaxUID",
+    "format",
+    "rows",
+    "columns",
+    "display",
+    "notes",
+    "model_name",
+    "model_version",
+    "model_checksum",
+    "model_precision",
+    "caveat",
+)
+STUDY_COLUMNS = (
+    "study",
+    "decision",
+    "interpretation",
+    "images",
+    "not_assessed",
+    "answering_path",
+    "PatientID",
+    "AccessionNumber",
+    "StudyDate",
+    "StudyInstanceUID",
+    "model_name",
+    "model_version",
+    "model_checksum",
+    "model_precision",
+    "caveat",
+)
+
+# What a spreadsheet takes for the start of a formula, full-width forms included.
+_FORMULA_START = re.compile(r"^\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+def neutralise_cell(text: str) -> str:
+    """Makes text from outside safe to open in a spreadsheet.
+
+    Control and bidirectional-override characters are written as escapes, and a
+    leading apostrophe keeps ``=``, ``+``, ``-``, ``@`` and their kin from starting
+    a formula. Source: OWASP, CSV injection.
+    """
+    visible = _CONTROL.sub(lambda match: ascii(match.group())[1:-1], text)
+    # A name that is not UTF-8 on disk arrives with lone surrogates.
+    visible = visible.encode("utf-8", "backslashreplace").decode("utf-8")
+    return f"'{visible}" if _FORMULA_START.match(visible) else visible
+
+
+def list_result_columns(card: ModelCard) -> tuple[str, ...]:
+    """The columns of ``results.csv`` for one model, in order.
+
+    A label in the role ``no_finding`` has a probability but no decision: nothing
+    here ever says that a study is normal.
+    """
+    middle = []
+    if card.any_finding is not None:
+        middle += [f"decision_{ANY_FINDING}", f"probability_{ANY_FINDING}"]
+    for label in card.labels:
+        if label.operating_point is not None:
+            middle.append(f"decision_{label.key}")
+        middle.append(f"probability_{label.key}")
+    return (*_FIRST_COLUMNS, *middle, *_LAST_COLUMNS)
+
+
+def to_result_row(result: Result, *, identity: ModelIdentity, heatmap: str = "") -> Row:
+    """One result as column -> text; columns that do not apply are left out.
+
+    Args:
+        result: a report or a failure.
+        identity: who spoke, or would have spoken.
+        heatmap: path of its picture relative to the table.
+    """
+    row = {
+        "path": result.source,
+        "sha256": result.sha256,
+        "decision": str(result.decision),
+        "interpretation": interpret_result(result),
+        **_header_cells(result.header),
+        **_identity_cells(identity),
+    }
+    if isinstance(result, Report):
+        row |= {
+            "status": "ok",
+            "heatmap": heatmap,
+            "heatmap_label": result.shown_label if heatmap else "",
+            "scope_reasons": " ".join(reason.code for reason in result.scope_reasons),
+            "scope_details": " ".join(reason.sentence for reason in result.scope_reasons),
+            "quality_flags": " ".join(result.flags),
+            "distance": "" if result.distance is None else f"{result.distance:.3f}",
+            **_probability_cells(result),
+        }
+    else:
+        row |= {"status": "failed", "error": result.reason}
+    return {column: neutralise_cell(text) for column, text in row.items()}
+
+
+def to_study_row(study: Study, *, identity: ModelIdentity) -> Row:
+    """One study as column -> text."""
+    header = _header_cells(study.answering.header)
+    row = {
+        "study": study.key,
+        "decision": str(study.decision),
+        "interpretation": interpret_study(study),
+        "images": str(len(study.results)),
+        "not_assessed": str(study.not_assessed),
+        "answering_path": study.answering.source,
+        **{name: header[name] for name in STUDY_COLUMNS if name in header},
+        **_identity_cells(identity),
+    }
+    return {column: neutralise_cell(text) for column, text in row.items()}
+
+
+def sort_by_urgency(studies: Iterable[Study]) -> list[Study]:
+    """Most urgent first, then the higher probability, then input order."""
+
+    def score(study: Study) -> float:
+        answering = study.answering
+        if not isinstance(answering, Report) or not study.decision.is_assessed:
+            return 0.0
+        findings = list(answering.findings)
+        if answering.any_finding is not None:
+            findings.append(answering.any_finding)
+        return max(finding.probability for finding in findings)
+
+    return sorted(studies, key=lambda study: (study.decision.urgency, -score(study)))
+
+
+def _probability_cells(report: Report) -> Row:
+    cells = {f"probability_{key}": f"{p:.4f}" for key, p in report.probabilities.items()}
+    findings: list[Finding] = list(report.findings)
+    if report.any_finding is not None:
+        findings.append(report.any_finding)
+        cells[f"probability_{ANY_FINDING}"] = f"{report.any_finding.probability:.4f}"
+    # Out of scope: the raw numbers stay for the data scientist, but nothing is decided.
+    if report.decision is not Decision.OUT_OF_SCOPE:
+        cells |= {f"decision_{finding.key}": str(finding.decision) for finding in findings}
+    return cells
+
+
+def _header_cells(header: ImageHeader | None) -> Row:
+    if header is None:
+        return {}
+    age = "" if header.age_years is None else f"{header.age_years:.4g}"
+    return {
+        "view": header.view_position,
+        "age": age,
+        "sex": header.sex,
+        "Modality": header.modality,
+        "BodyPartExamined": header.body_part_examined,
+        "PatientID": header.patient_id,
+        "AccessionNumber": header.accession_number,
+        "StudyDate": header.study_date,
+        "StudyInstanceUID": header.study_instance_uid,
+        "SeriesInstanceUID": header.series_instance_uid,
+        "SOPInstanceUID": header.sop_instance_uid,
+        "SOPClassUID": header.sop_class_uid,
+        "TransferSyntaxUID": header.transfer_syntax_uid,
+        "format": header.format,
+        "rows": str(header.rows),
+        "columns": str(header.columns),
+        "display": header.display,
+        "notes": " ".join(header.notes),
+    }
+
+
+def _identity_cells(identity: ModelIdentity) -> Row:
+    return {
+        "model_name": identity.name,
+        "model_version": identity.version,
+        "model_checksum": identity.checksum,
+        "model_precision": identity.precision,
+        "caveat": CAVEAT,
+    }

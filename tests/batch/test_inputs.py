@@ -1,0 +1,131 @@
+"""What a person names becomes the files that are meant, and nothing vanishes."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+import pytest
+
+from chestx.batch.inputs import collect_inputs
+from chestx.domain import UsageError
+
+
+def collect(*arguments: object, text: str = "", exclude: Path | None = None) -> list[str]:
+    inputs = collect_inputs(
+        [str(argument) for argument in arguments],
+        standard_input=io.StringIO(text),
+        exclude=exclude,
+    )
+    return inputs.paths
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("b.png", "a.png", "sub/c.dcm", "sub/no-suffix", ".hidden", "Thumbs.db"):
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    return tmp_path / "in"
+
+
+def test_a_folder_is_searched_through_in_a_stable_order(folder: Path) -> None:
+    names = [str(Path(path).relative_to(folder)) for path in collect(folder)]
+    assert names == ["a.png", "b.png", "sub/c.dcm", "sub/no-suffix"]
+
+
+def test_litter_is_counted(folder: Path) -> None:
+    assert collect_inputs([str(folder)], standard_input=io.StringIO()).skipped == 2
+
+
+def test_the_output_folder_inside_the_input_is_not_read(folder: Path) -> None:
+    names = [Path(path).name for path in collect(folder, exclude=folder / "sub")]
+    assert names == ["a.png", "b.png"]
+
+
+def test_a_link_that_leads_back_ends(folder: Path) -> None:
+    (folder / "sub" / "loop").symlink_to(folder)
+    assert len(collect(folder)) == 4
+
+
+def test_a_link_to_another_folder_is_followed(folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "z.png").write_bytes(b"x")
+    (folder / "link").symlink_to(other)
+    assert str(folder / "link" / "z.png") in collect(folder)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
+def test_a_folder_that_may_not_be_read_stays_in_the_list(folder: Path) -> None:
+    (folder / "sub").chmod(0)
+    try:
+        assert str(folder / "sub") in collect(folder)
+    finally:
+        (folder / "sub").chmod(0o755)
+
+
+def test_a_pattern_is_expanded(folder: Path) -> None:
+    assert [Path(path).name for path in collect(folder / "*.png")] == ["a.png", "b.png"]
+    assert [Path(path).name for path in collect(folder / "**" / "*.dcm")] == ["c.dcm"]
+
+
+def test_a_name_with_brackets_that_exists_is_a_file_and_no_pattern(tmp_path: Path) -> None:
+    path = tmp_path / "[1].png"
+    path.write_bytes(b"x")
+    assert collect(path) == [str(path)]
+
+
+def test_a_text_list_counts_from_its_own_folder_and_keeps_missing_names(folder: Path) -> None:
+    listing = folder / "today.txt"
+    listing.write_text("a.png\n\n  \n/elsewhere/x.png\nmissing.png\n")
+    assert collect(listing) == [
+        str(folder / "a.png"),
+        "/elsewhere/x.png",
+        str(folder / "missing.png"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "id,path\n1,a.png\n2,b.png\n",
+        "file;note\na.png;x\nb.png;y\n",
+        "\ufeffFilename\na.png\nb.png\n",
+    ],
+)
+def test_a_csv_list_is_read_by_its_path_column(folder: Path, text: str) -> None:
+    listing = folder / "list.csv"
+    listing.write_text(text, encoding="utf-8")
+    assert [Path(path).name for path in collect(listing)] == ["a.png", "b.png"]
+
+
+def test_a_csv_list_without_a_path_column_is_refused(folder: Path) -> None:
+    listing = folder / "list.csv"
+    listing.write_text("id,name\n1,a.png\n")
+    with pytest.raises(UsageError, match="expected a column named path, file, filename, got id"):
+        collect(listing)
+
+
+def test_standard_input_gives_one_path_a_line() -> None:
+    assert collect("-", text="x.png\ny z.png\n") == ["x.png", "y z.png"]
+
+
+def test_an_argument_that_names_nothing_is_a_mistake(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there is no such file or folder"):
+        collect(tmp_path / "missing.png")
+    with pytest.raises(UsageError, match="no file found in it"):
+        collect(tmp_path)
+    with pytest.raises(UsageError, match="no file found in it"):
+        collect(tmp_path / "*.png")
+    with pytest.raises(UsageError, match="standard input: no file found in it"):
+        collect("-")
+
+
+def test_the_order_is_that_of_the_arguments(folder: Path) -> None:
+    assert collect(folder / "b.png", folder / "a.png", folder / "b.png") == [
+        str(folder / "b.png"),
+        str(folder / "a.png"),
+        str(folder / "b.png"),
+    ]

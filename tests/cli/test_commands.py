@@ -1,0 +1,208 @@
+"""The commands as a person types them: real processes, their words and exit codes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import pytest
+
+from chestx.domain import CAVEAT
+
+Run = subprocess.CompletedProcess[str]
+
+
+def chestx(
+    *arguments: object, text: str | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", "from chestx.cli import main; main()", *map(str, arguments)],
+        input=text,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, **environment},
+    )
+
+
+def assert_one_line(run: Run, *, code: int, says: str) -> None:
+    assert run.returncode == code, run.stderr
+    lines = run.stderr.strip().splitlines()
+    assert len(lines) == 1, run.stderr
+    assert lines[0].startswith("chestx: ")
+    assert says in lines[0]
+
+
+def test_predict_answers_for_a_folder_and_says_where_to_look(samples: Path, tmp_path: Path) -> None:
+    run = chestx("predict", samples, "--output", tmp_path / "out")
+    assert run.returncode == 3, run.stderr
+    assert run.stderr == ""
+    assert "12 images, 12 studies" in run.stdout
+    assert "failed" in run.stdout
+    assert CAVEAT in run.stdout
+    assert "model chestx-default" in run.stdout
+    assert (tmp_path / "out" / "results.csv").is_file()
+
+
+def test_predict_ends_with_0_where_every_file_was_read(samples: Path, tmp_path: Path) -> None:
+    run = chestx(
+        "predict", samples / "child-1-normal.jpg", "-o", tmp_path / "out", "--quiet",
+        "--no-heatmaps", "--runtime", "onnxruntime", "--threads", "1",
+    )  # fmt: skip
+    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
+
+
+def test_both_runtimes_write_the_same_probabilities(samples: Path, tmp_path: Path) -> None:
+    tables = []
+    for runtime in ("openvino", "onnxruntime"):
+        output = tmp_path / runtime
+        chestx("predict", samples, "-o", output, "--runtime", runtime, "--no-heatmaps")
+        with open(output / "results.csv", encoding="utf-8", newline="") as file:
+            tables.append(list(csv.DictReader(file)))
+    for one, other in zip(*tables, strict=True):
+        assert one["decision"] == other["decision"]
+        for column in one:
+            if column.startswith("probability_") and one[column]:
+                assert float(one[column]) == pytest.approx(float(other[column]), abs=2e-4)
+
+
+def test_a_list_on_standard_input_is_taken(samples: Path, tmp_path: Path) -> None:
+    text = f"{samples / 'child-1-normal.jpg'}\n{tmp_path / 'missing.png'}\n"
+    run = chestx("predict", "-", "-o", tmp_path / "out", "--no-heatmaps", text=text)
+    assert run.returncode == 3
+    assert "2 images" in run.stdout
+
+
+def test_json_logs_are_lines_without_paths(samples: Path, tmp_path: Path) -> None:
+    listing = tmp_path / "list.txt"
+    listing.write_text(f"{samples / 'other-2-damaged.jpg'}\n")
+    run = chestx("predict", listing, "-o", tmp_path / "out", "--log-json", "--quiet")
+    events = [json.loads(line) for line in run.stderr.splitlines()]
+    assert [event["message"] for event in events] == [
+        "started",
+        "a file could not be read",
+        "finished",
+    ]
+    assert events[1]["row"] == 1
+    assert "damaged" not in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["nonsense"], "No such command 'nonsense'"),
+        (["predict"], "Missing"),
+        (["predict", "/nowhere/at-all", "-o", "OUT"], "there is no such file or folder"),
+        (["predict", "SAMPLE", "-o", "OUT", "--threads", "0"], "threads: expected 1 to 1024"),
+        (["predict", "SAMPLE", "-o", "OUT", "--threads", "two"], "threads"),
+        (["predict", "SAMPLE", "-o", "OUT", "--heatmap-size", "9"], "expected 128 to 4096"),
+        (["predict", "SAMPLE", "-o", "OUT", "--heatmap-format", "gif"], "gif"),
+        (["predict", "SAMPLE", "-o", "OUT", "--model", "nobody"], "nobody"),
+        (["predict", "SAMPLE", "-o", "SAMPLE"], "cannot be made"),
+        (["convert", "SAMPLE", "out.jpg"], "expected a name that ends in .png"),
+        (["model", "verify", "nobody"], "nobody"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(
+    arguments: list[str], says: str, samples: Path, tmp_path: Path
+) -> None:
+    names = {"SAMPLE": str(samples / "child-1-normal.jpg"), "OUT": str(tmp_path / "out")}
+    run = chestx(*(names.get(argument, argument) for argument in arguments))
+    assert_one_line(run, code=2, says=says)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_second_run_into_the_same_folder_is_refused(samples: Path, tmp_path: Path) -> None:
+    arguments = ["predict", samples / "child-1-normal.jpg", "-o", tmp_path / "out", "-q"]
+    assert chestx(*arguments).returncode == 0
+    assert_one_line(chestx(*arguments), code=2, says="--overwrite")
+    assert chestx(*arguments, "--overwrite").returncode == 0
+
+
+def test_a_tampered_model_is_refused_with_the_reason(samples: Path, tmp_path: Path) -> None:
+    import shutil
+
+    from chestx.models.folder import resolve_model
+
+    folder = tmp_path / "model"
+    shutil.copytree(resolve_model(None), folder)
+    with open(folder / "model.onnx", "r+b") as file:
+        file.seek(1000)
+        byte = file.read(1)
+        file.seek(1000)
+        file.write(bytes([byte[0] ^ 1]))
+    for arguments in (
+        ["model", "verify", folder],
+        ["predict", samples / "child-1-normal.jpg", "-o", tmp_path / "out", "--model", folder],
+    ):
+        assert_one_line(chestx(*arguments), code=1, says="model.onnx")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_can_be_listed_shown_and_verified(tmp_path: Path) -> None:
+    listed = chestx("model", "list")
+    assert listed.returncode == 0
+    assert "chestx-default" in listed.stdout
+    shown = chestx("model", "show", COLUMNS="100")
+    assert shown.returncode == 0
+    assert "edition 0" in shown.stdout.lower()
+    assert CAVEAT in " ".join(shown.stdout.split())
+    verified = chestx("model", "verify")
+    assert verified.returncode == 0
+    assert "every file is as its card says" in verified.stdout
+
+
+def test_convert_writes_what_a_reader_sees(samples: Path, tmp_path: Path) -> None:
+    from chestx.images.reading import read_radiograph
+
+    source = samples / "adult-2-no-finding-monochrome1.dcm"
+    run = chestx("convert", source, tmp_path / "a.png")
+    assert run.returncode == 0, run.stderr
+    assert "MONOCHROME1" in run.stdout
+    assert CAVEAT in run.stdout
+    pixels = cv2.imread(str(tmp_path / "a.png"), cv2.IMREAD_UNCHANGED)
+    assert pixels is not None
+    assert (pixels == read_radiograph(source).pixels).all()
+    again = chestx("convert", source, tmp_path / "a.png")
+    assert_one_line(again, code=2, says="is there already")
+    broken = chestx("convert", samples / "other-2-damaged.jpg", tmp_path / "b.png")
+    assert_one_line(broken, code=1, says="")
+    assert not (tmp_path / "b.png").exists()
+
+
+def test_version_and_help_are_there() -> None:
+    assert chestx("--version").stdout.startswith("chestx 0.")
+    shown = chestx("--help")
+    assert shown.returncode == 0
+    assert "predict" in shown.stdout
+    assert CAVEAT.split(".")[0] in shown.stdout
+
+
+def test_an_interrupt_is_one_line_and_leaves_whole_rows(samples: Path, tmp_path: Path) -> None:
+    listing = tmp_path / "list.txt"
+    listing.write_text(f"{samples / 'child-1-normal.jpg'}\n" * 20_000)
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from chestx.cli import main; main()", "predict", str(listing),
+         "-o", str(tmp_path / "out"), "--no-heatmaps"],
+        stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    table = tmp_path / "out" / "results.csv"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and (not table.exists() or table.stat().st_size < 20_000):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert stderr.strip() == "chestx: interrupted"
+    with open(table, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert 1 < len(rows) < 20_000
+    assert {row["status"] for row in rows} == {"ok"}

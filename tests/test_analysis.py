@@ -1,0 +1,138 @@
+"""An image becomes a report or a failure, and never ends the run."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import chestx
+from chestx.analysis import Analyzer, StageClock
+from chestx.domain import Decision, Failure, Report
+from chestx.models.classifier import Classifier
+
+
+def test_a_path_and_its_bytes_get_the_same_answer(samples: Path, classifier: Classifier) -> None:
+    path = samples / "child-3-pneumonia.jpg"
+    by_path = chestx.analyze(path, model=classifier)
+    by_bytes = chestx.analyze(path.read_bytes(), model=classifier)
+    assert isinstance(by_path, Report)
+    assert isinstance(by_bytes, Report)
+    assert by_path.probabilities == by_bytes.probabilities
+    assert by_path.sha256 == by_bytes.sha256
+    assert (by_path.source, by_bytes.source) == (str(path), "")
+
+
+def test_a_report_holds_what_a_picture_needs(samples: Path, classifier: Classifier) -> None:
+    report = chestx.analyze(samples / "adult-3-pneumonia.jpg", model=classifier)
+    assert isinstance(report, Report)
+    assert report.preview is not None
+    assert max(report.preview.shape) <= 512
+    assert report.maps is not None
+    shown = report.map_of(report.shown_label)
+    assert shown is not None
+    assert shown.min() >= 0
+    assert shown.max() <= 1
+    assert sum(report.probabilities.values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_file_that_is_not_there_is_a_failure(classifier: Classifier, tmp_path: Path) -> None:
+    result = chestx.analyze(tmp_path / "missing.png", model=classifier)
+    assert isinstance(result, Failure)
+    assert result.decision is Decision.FAILED
+    assert result.sha256 == ""
+    assert "missing" not in result.reason or "no such file" in result.reason.lower()
+
+
+def test_many_images_come_in_input_order_and_as_a_table(
+    samples: Path, classifier: Classifier
+) -> None:
+    paths = sorted(samples.iterdir())
+    results = list(chestx.analyze_files(paths, model=classifier, threads=3))
+    assert [result.source for result in results] == [str(path) for path in paths]
+    frame = chestx.analyze_files(paths, model=classifier, threads=2).to_pandas()
+    assert list(frame["path"]) == [str(path) for path in paths]
+    assert frame["probability_PNEUMONIA"].dtype == float
+    assert frame["probability_PNEUMONIA"].isna().sum() == 1
+
+
+def test_one_path_where_a_list_belongs_is_refused(classifier: Classifier) -> None:
+    with pytest.raises(TypeError, match=r"use chestx\.analyze for one image"):
+        chestx.analyze_files("a.png", model=classifier)
+
+
+def test_memory_is_bounded_because_inputs_are_taken_as_they_are_needed(
+    samples: Path, classifier: Classifier
+) -> None:
+    taken = 0
+
+    def endless() -> Iterator[Path]:
+        nonlocal taken
+        for _ in itertools.count():
+            taken += 1
+            yield samples / "child-1-normal.jpg"
+
+    with Analyzer(classifier, threads=2, preview_size=0) as analyzer:
+        stream = analyzer.stream(endless(), finish=lambda position, result: position)
+        assert list(itertools.islice(stream, 5)) == [0, 1, 2, 3, 4]
+        stream.close()
+    assert taken <= 5 + 4 * 2
+
+
+def test_submit_gives_a_future(samples: Path, classifier: Classifier) -> None:
+    with Analyzer(classifier, threads=1) as analyzer:
+        future = analyzer.submit(samples / "child-1-normal.jpg")
+        assert isinstance(future.result(timeout=60), Report)
+
+
+def test_an_error_that_nobody_foresaw_is_a_row_and_is_logged(
+    samples: Path,
+    classifier: Classifier,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def break_down(*args: object, **kwargs: object) -> None:
+        raise ZeroDivisionError("patient name")
+
+    monkeypatch.setattr("chestx.analysis.preprocess", break_down)
+    with caplog.at_level(logging.ERROR, logger="chestx"):
+        result = chestx.analyze(samples / "child-1-normal.jpg", model=classifier)
+    assert isinstance(result, Failure)
+    assert result.reason == "internal error: ZeroDivisionError"
+    assert len(result.sha256) == 64
+    assert "nobody foresaw: ZeroDivisionError in " in caplog.text
+    assert "patient name" not in caplog.text
+
+
+def test_too_little_memory_is_a_row(
+    samples: Path, classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhaust(*args: object, **kwargs: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("chestx.analysis.preprocess", exhaust)
+    result = chestx.analyze(samples / "child-1-normal.jpg", model=classifier)
+    assert isinstance(result, Failure)
+    assert "not enough memory" in result.reason
+
+
+def test_the_clock_adds_up_by_stage_also_where_a_block_raises() -> None:
+    clock = StageClock()
+    for _ in range(2):
+        with pytest.raises(KeyError), clock.measure("read"):
+            raise KeyError
+    assert set(clock.seconds) == {"read"}
+    assert clock.seconds["read"] > 0
+
+
+def test_the_preview_is_what_a_reader_sees(samples: Path, classifier: Classifier) -> None:
+    path = samples / "adult-2-no-finding-monochrome1.dcm"
+    report = chestx.analyze(path, model=classifier)
+    radiograph = chestx.read_radiograph(path)
+    assert isinstance(report, Report)
+    assert report.preview is not None
+    assert np.array_equal(report.preview, radiograph.pixels)
