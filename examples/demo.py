@@ -27,7 +27,8 @@ def main(folder: str, output: Path) -> int:
     for row in rows:
         said = row["interpretation"]
         print(f"{Path(row['path']).name:<38} {row['decision']:<13} {said}")
-    print(f"\nOpen {output}/heatmaps for the pictures, {output}/results.csv for every number.")
+    print(f"\nOpen {output}/report.html in a browser; every number is in {output}/results.csv,")
+    print(f"and a picture for each image in {output}/heatmaps.")
     return 0
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import chestx
-from chestx.analysis import Analyzer, StageClock
-from chestx.domain import Decision, Failure, Report
+from chestx.analysis import Analyzer, MicroBatcher, StageClock, _Waiting
+from chestx.domain import ChestxError, Decision, Failure, Report, UsageError
 from chestx.models.classifier import Classifier
 
 
@@ -52,9 +54,9 @@ def test_many_images_come_in_input_order_and_as_a_table(
     samples: Path, classifier: Classifier
 ) -> None:
     paths = sorted(samples.iterdir())
-    results = list(chestx.analyze_files(paths, model=classifier, threads=3))
+    results = list(chestx.analyze_files(paths, model=classifier, workers=2, threads=3))
     assert [result.source for result in results] == [str(path) for path in paths]
-    frame = chestx.analyze_files(paths, model=classifier, threads=2).to_pandas()
+    frame = chestx.analyze_files(paths, model=classifier, workers=0).to_pandas()
     assert list(frame["path"]) == [str(path) for path in paths]
     assert frame["probability_PNEUMONIA"].dtype == float
     assert frame["probability_PNEUMONIA"].isna().sum() == 1
@@ -76,15 +78,46 @@ def test_memory_is_bounded_because_inputs_are_taken_as_they_are_needed(
             taken += 1
             yield samples / "child-1-normal.jpg"
 
-    with Analyzer(classifier, threads=2, preview_size=0) as analyzer:
+    with Analyzer(classifier, workers=0, threads=2, preview_size=0) as analyzer:
         stream = analyzer.stream(endless(), finish=lambda position, result: position)
         assert list(itertools.islice(stream, 5)) == [0, 1, 2, 3, 4]
         stream.close()
-    assert taken <= 5 + 4 * 2
+    assert taken <= 5 + 4 * 3
+
+
+def test_numbers_out_of_range_are_refused(classifier: Classifier) -> None:
+    with pytest.raises(UsageError, match="workers: expected 0 to 256, got -1"):
+        Analyzer(classifier, workers=-1)
+    with pytest.raises(UsageError, match="batch size: expected 1 to 1024, got 0"):
+        Analyzer(classifier, batch_size=0)
+
+
+def test_one_input_that_breaks_the_model_does_not_cost_its_neighbours_their_answer(
+    classifier: Classifier,
+) -> None:
+    class Fragile:
+        def predict(self, pixels: np.ndarray) -> list[int]:
+            if (pixels == 255).all(axis=(1, 2)).any():
+                raise ChestxError("no usable number")
+            return [int(image[0, 0]) for image in pixels]
+
+    batcher = MicroBatcher(classifier, batch_size=8, threads=1)
+    batcher._classifier = Fragile()  # type: ignore[assignment]
+    futures: list[Future[Any]] = [Future() for _ in range(3)]
+    waiting = [
+        _Waiting(np.full((4, 4), value, np.uint8), future)
+        for value, future in zip((1, 255, 3), futures, strict=True)
+    ]
+    batcher._run(waiting)
+    assert futures[0].result() == 1
+    with pytest.raises(ChestxError, match="no usable number"):
+        futures[1].result()
+    assert futures[2].result() == 3
+    batcher.close()
 
 
 def test_submit_gives_a_future(samples: Path, classifier: Classifier) -> None:
-    with Analyzer(classifier, threads=1) as analyzer:
+    with Analyzer(classifier, workers=1, threads=1) as analyzer:
         future = analyzer.submit(samples / "child-1-normal.jpg")
         assert isinstance(future.result(timeout=60), Report)
 
@@ -98,7 +131,7 @@ def test_an_error_that_nobody_foresaw_is_a_row_and_is_logged(
     def break_down(*args: object, **kwargs: object) -> None:
         raise ZeroDivisionError("patient name")
 
-    monkeypatch.setattr("chestx.analysis.preprocess", break_down)
+    monkeypatch.setattr("chestx.analysis.assess_scope", break_down)
     with caplog.at_level(logging.ERROR, logger="chestx"):
         result = chestx.analyze(samples / "child-1-normal.jpg", model=classifier)
     assert isinstance(result, Failure)
@@ -114,7 +147,7 @@ def test_too_little_memory_is_a_row(
     def exhaust(*args: object, **kwargs: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("chestx.analysis.preprocess", exhaust)
+    monkeypatch.setattr("chestx.analysis.assess_scope", exhaust)
     result = chestx.analyze(samples / "child-1-normal.jpg", model=classifier)
     assert isinstance(result, Failure)
     assert "not enough memory" in result.reason

@@ -176,14 +176,16 @@ def test_a_failure_says_that_the_file_could_not_be_read() -> None:
 def test_a_study_says_how_many_further_images_nobody_assessed(others: int, end: str) -> None:
     answering = make_report(Decision.POSITIVE, "Found.")
     failures = [domain.Failure(source=f"{index}.png", reason="broken") for index in range(others)]
-    study = domain.Study("1.2.3", (answering, *failures), answering)
-    assert terminology.interpret_study(study) == end
+    answers: tuple[domain.Result, ...] = (answering, *failures)
+    study = domain.Study("1.2.3", answers, answers[0])
+    assert terminology.interpret_study("Found.", study) == end
 
 
 def test_a_study_that_nobody_assessed_does_not_count_its_answering_image_twice() -> None:
     answering = make_report(Decision.OUT_OF_SCOPE, "Not assessed: lateral.")
     study = domain.Study("1.2.3", (answering,), answering)
-    assert terminology.interpret_study(study) == "Not assessed: lateral."
+    sentence = "Not assessed: lateral."
+    assert terminology.interpret_study(sentence, study) == sentence
 
 
 @pytest.mark.parametrize(

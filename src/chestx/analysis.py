@@ -1,14 +1,13 @@
 """The use case: a path or bytes in, a report or a failure out.
 
-Batch, notebook and servers all go through :class:`Analyzer`. Every image walks
-the same road in one thread (read, preprocess, infer, judge); several walk at
-once. Nothing an image does can end the run: what goes wrong with it becomes its
-:class:`~chestx.domain.Failure`.
+Batch, notebook and servers all go through :class:`Analyzer`. Files are decoded in
+child processes, each of which can be killed alone; the model runs in this process, on
+whatever images are ready together. Nothing an image does can end the run: what goes
+wrong with it becomes its :class:`~chestx.domain.Failure`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import threading
@@ -17,11 +16,14 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
+from queue import Empty, LifoQueue, SimpleQueue
 from traceback import extract_tb
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+from jaxtyping import UInt8
 
 from chestx.domain import (
     ChestxError,
@@ -29,15 +31,19 @@ from chestx.domain import (
     Failure,
     Limits,
     Prediction,
-    Radiograph,
     Report,
     Result,
-    UnreadableImageError,
+    UsageError,
 )
 from chestx.export.table import Row, to_result_row
-from chestx.images.preprocessing import preprocess, resize_to_fit
-from chestx.images.quality import assess_quality
-from chestx.images.reading import decode_radiograph, load_bytes
+from chestx.images.worker import (
+    Preparation,
+    PreparationError,
+    PreparedImage,
+    Worker,
+    WorkerLimits,
+    prepare_image,
+)
 from chestx.models.classifier import Classifier, to_findings
 from chestx.models.runtime import count_usable_cores
 from chestx.models.scope import assess_scope
@@ -69,9 +75,12 @@ class StageClock:
         try:
             yield
         finally:
-            elapsed = time.perf_counter() - start
-            with self._lock:
-                self._seconds[stage] = self._seconds.get(stage, 0.0) + elapsed
+            self.add(stage, time.perf_counter() - start)
+
+    def add(self, stage: str, seconds: float) -> None:
+        """Adds time that was measured elsewhere."""
+        with self._lock:
+            self._seconds[stage] = self._seconds.get(stage, 0.0) + seconds
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -80,34 +89,26 @@ class StageClock:
             return dict(self._seconds)
 
 
-def judge_radiograph(
-    radiograph: Radiograph,
-    prediction: Prediction,
-    *,
-    classifier: Classifier,
-    source: str = "",
-    sha256: str = "",
-    preview_size: int = PREVIEW_SIZE,
+def judge_image(
+    image: PreparedImage, prediction: Prediction, *, classifier: Classifier, source: str = ""
 ) -> Report:
     """Turns the numbers of one forward pass into the answer for its image.
 
     Args:
-        radiograph: as read.
+        image: as it was prepared.
         prediction: the model's numbers for it.
         classifier: the model that gave them.
-        source, sha256: what is written down about the file.
-        preview_size: long side of the preview in pixels, 0 for none.
+        source: the path as it was given.
     """
     card = classifier.card
-    quality = assess_quality(radiograph)
     distance = classifier.measure_distance(prediction.embedding)
-    reasons, flags = assess_scope(card, radiograph.header, quality, distance=distance)
+    reasons, flags = assess_scope(card, image.header, image.quality, distance=distance)
     findings, any_finding = to_findings(card, prediction.probabilities)
     decision = decide_image(findings, any_finding, scope_reasons=reasons)
     return Report(
         source=source,
-        sha256=sha256,
-        header=radiograph.header,
+        sha256=image.sha256,
+        header=image.header,
         model=classifier.identity,
         decision=decision,
         findings=findings,
@@ -123,8 +124,81 @@ def judge_radiograph(
         shown_label="" if decision is Decision.OUT_OF_SCOPE else choose_shown_label(findings),
         map_scales={label.key: label.map_scale for label in card.labels},
         maps=prediction.maps if card.heatmap == "cam" else None,
-        preview=resize_to_fit(radiograph.pixels, preview_size) if preview_size else None,
+        preview=image.preview,
     )
+
+
+class MicroBatcher:
+    """Runs the model on whatever inputs are waiting; none waits for others to come.
+
+    Args:
+        classifier: the model.
+        batch_size: the most inputs of one call.
+        threads: how many calls run at once.
+    """
+
+    def __init__(self, classifier: Classifier, *, batch_size: int, threads: int) -> None:
+        self._classifier = classifier
+        self._batch_size = batch_size
+        self._waiting: SimpleQueue[_Waiting | None] = SimpleQueue()
+        self._threads = [
+            threading.Thread(target=self._serve, name=f"chestx-infer-{i}", daemon=True)
+            for i in range(threads)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def predict(self, pixels: UInt8[np.ndarray, "size size"]) -> Prediction:
+        """The model's numbers for one input; returns when they are there.
+
+        Raises:
+            ChestxError: the model gave no usable number for this input.
+        """
+        future: Future[Prediction] = Future()
+        self._waiting.put(_Waiting(pixels, future))
+        return future.result()
+
+    def close(self) -> None:
+        """Ends the threads after what is waiting."""
+        for _ in self._threads:
+            self._waiting.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def _serve(self) -> None:
+        while (first := self._waiting.get()) is not None:
+            batch = [first]
+            while len(batch) < self._batch_size:
+                try:
+                    item = self._waiting.get_nowait()
+                except Empty:
+                    break
+                if item is None:
+                    # The end is for one thread: this one takes it after its batch.
+                    self._waiting.put(None)
+                    break
+                batch.append(item)
+            self._run(batch)
+
+    def _run(self, batch: list[_Waiting]) -> None:
+        try:
+            predictions = self._classifier.predict(np.stack([item.pixels for item in batch]))
+        except Exception as error:
+            if len(batch) == 1:
+                batch[0].future.set_exception(error)
+                return
+            # One input must not cost its neighbours their answer.
+            for item in batch:
+                self._run([item])
+            return
+        for item, prediction in zip(batch, predictions, strict=True):
+            item.future.set_result(prediction)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiting:
+    pixels: UInt8[np.ndarray, "size size"]
+    future: Future[Prediction]
 
 
 class Analyzer:
@@ -132,25 +206,49 @@ class Analyzer:
 
     Args:
         classifier: the model.
-        threads: images in work at once; None for one a usable core.
+        workers: child processes that decode; None for one a usable core. 0 decodes in this
+            process, where a broken file can crash a library and with it the whole program.
+        threads: calls of the model at once; None for one a usable core.
+        batch_size: the most images of one call of the model.
         preview_size: long side in pixels of the report's preview, 0 for none.
         limits: what one input may cost.
+        worker_limits: memory and time that one file may take in its child.
+
+    Raises:
+        UsageError: a number out of range.
     """
 
     def __init__(
         self,
         classifier: Classifier,
         *,
+        workers: int | None = None,
         threads: int | None = None,
+        batch_size: int = 8,
         preview_size: int = PREVIEW_SIZE,
         limits: Limits | None = None,
+        worker_limits: WorkerLimits | None = None,
     ) -> None:
+        _check_range("workers", workers, 0, 256)
+        _check_range("threads", threads, 1, 256)
+        _check_range("batch size", batch_size, 1, 1024)
         self.classifier = classifier
         self.clock = StageClock()
-        self._limits = limits or Limits()
-        self._preview_size = preview_size
-        self._threads = threads or count_usable_cores()
-        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="chestx-analyze")
+        self._preparation = Preparation(
+            input=classifier.card.input, preview_size=preview_size, limits=limits or Limits()
+        )
+        threads = count_usable_cores() if threads is None else threads
+        count = count_usable_cores() if workers is None else workers
+        self._workers = [Worker(self._preparation, worker_limits) for _ in range(count)]
+        # Last in, first out: a few files do not start more children than they need.
+        self._idle: LifoQueue[Worker] = LifoQueue()
+        for worker in self._workers:
+            self._idle.put(worker)
+        self._batcher = MicroBatcher(classifier, batch_size=batch_size, threads=threads)
+        # While some images are decoded, others are in the model or being drawn.
+        self._in_work = count + threads + 1
+        self._pool = ThreadPoolExecutor(self._in_work, thread_name_prefix="chestx-analyze")
+        self._is_closed = False
 
     def __enter__(self) -> Analyzer:
         return self
@@ -164,11 +262,17 @@ class Analyzer:
         self.close()
 
     def close(self) -> None:
-        """Drops what has not begun and waits for what has."""
+        """Drops what has not begun, waits for what has, and ends the child processes."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         self._pool.shutdown(cancel_futures=True)
+        self._batcher.close()
+        for worker in self._workers:
+            worker.close()
 
     def analyze(self, source: Source) -> Result:
-        """One image in the calling thread.
+        """One image, in the calling thread.
 
         Args:
             source: a path, or the bytes of a file.
@@ -179,14 +283,14 @@ class Analyzer:
         name = "" if isinstance(source, bytes) else os.fspath(source)
         sha256 = ""
         try:
-            with self.clock.measure("read"):
-                if not isinstance(source, bytes):
-                    source = load_bytes(source, limits=self._limits)
-                sha256 = hashlib.sha256(source).hexdigest()
-                radiograph = decode_radiograph(source, limits=self._limits)
-            return self._answer(radiograph, name, sha256)
-        except UnreadableImageError as error:
-            return Failure(source=name, reason=str(error), sha256=sha256, header=error.header)
+            image = self._prepare(source if isinstance(source, bytes) else name)
+            sha256 = image.sha256
+            with self.clock.measure("infer"):
+                prediction = self._batcher.predict(image.pixels)
+            with self.clock.measure("judge"):
+                return judge_image(image, prediction, classifier=self.classifier, source=name)
+        except PreparationError as error:
+            return Failure(source=name, reason=str(error), sha256=error.sha256, header=error.header)
         except ChestxError as error:
             return Failure(source=name, reason=str(error), sha256=sha256)
         except MemoryError:
@@ -223,7 +327,7 @@ class Analyzer:
             What ``finish`` returned, in input order.
         """
         waiting: deque[Future[T]] = deque()
-        ahead = 4 * self._threads
+        ahead = 4 * self._in_work
         try:
             for position, source in enumerate(sources):
                 waiting.append(self._pool.submit(self._finish_one, position, source, finish))
@@ -238,20 +342,23 @@ class Analyzer:
     def _finish_one(self, position: int, source: Source, finish: Callable[[int, Result], T]) -> T:
         return finish(position, self.analyze(source))
 
-    def _answer(self, radiograph: Radiograph, name: str, sha256: str) -> Report:
-        with self.clock.measure("preprocess"):
-            pixels = preprocess(radiograph.pixels, self.classifier.card.input)
-        with self.clock.measure("infer"):
-            prediction = self.classifier.predict(pixels[np.newaxis])[0]
-        with self.clock.measure("judge"):
-            return judge_radiograph(
-                radiograph,
-                prediction,
-                classifier=self.classifier,
-                source=name,
-                sha256=sha256,
-                preview_size=self._preview_size,
-            )
+    def _prepare(self, source: str | bytes) -> PreparedImage:
+        if not self._workers:
+            image = prepare_image(source, self._preparation)
+        else:
+            worker = self._idle.get()
+            try:
+                image = worker.prepare(source)
+            finally:
+                self._idle.put(worker)
+        for stage, seconds in image.seconds.items():
+            self.clock.add(stage, seconds)
+        return image
+
+
+def _check_range(name: str, value: int | None, low: int, high: int) -> None:
+    if value is not None and not low <= value <= high:
+        raise UsageError(f"{name}: expected {low} to {high}, got {value}")
 
 
 class ResultStream(Iterator[Result]):
@@ -303,12 +410,14 @@ def analyze(source: Source, *, model: Classifier | None = None, **options: Any) 
     Args:
         source: a path or bytes.
         model: from :func:`chestx.load_model`; None for the default model.
-        options: of :class:`Analyzer`.
+        options: of :class:`Analyzer`; ``workers`` is 0 unless given, since a child process takes
+            longer to start than an image to read.
 
     Returns:
         A :class:`~chestx.domain.Report`, or a :class:`~chestx.domain.Failure` with the reason.
     """
-    with Analyzer(model or Classifier.load(), threads=1, **options) as analyzer:
+    options = {"workers": 0, "threads": 1, **options}
+    with Analyzer(model or Classifier.load(), **options) as analyzer:
         return analyzer.analyze(source)
 
 

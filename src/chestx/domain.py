@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -528,6 +528,11 @@ class Report:
         if (self.decision is Decision.OUT_OF_SCOPE) != bool(self.scope_reasons):
             raise ValueError("out_of_scope and its reasons go together")
 
+    @property
+    def study_instance_uid(self) -> str:
+        """Empty where the file states none."""
+        return self.header.study_instance_uid
+
     def map_of(self, key: str) -> Float32[np.ndarray, "map_height map_width"] | None:
         """The evidence for one label, 0 (none) to 1 (full strength of the fixed scale)."""
         if self.maps is None:
@@ -558,23 +563,51 @@ class Failure:
         """A failed image needs a human."""
         return Decision.FAILED
 
+    @property
+    def study_instance_uid(self) -> str:
+        """Empty where the file states none, or was not read so far."""
+        return self.header.study_instance_uid if self.header else ""
+
 
 Result = Report | Failure
 
 
+@runtime_checkable
+class Answer(Protocol):
+    """What a study is made of: a result, or what was written down of one."""
+
+    @property
+    def source(self) -> str:
+        """Path as it was given."""
+        ...
+
+    @property
+    def decision(self) -> Decision:
+        """Of the image."""
+        ...
+
+    @property
+    def study_instance_uid(self) -> str:
+        """Empty where the file states none."""
+        ...
+
+
+AnswerT = TypeVar("AnswerT", bound=Answer)
+
+
 @dataclass(frozen=True, slots=True)
-class Study:
+class Study(Generic[AnswerT]):
     """Images that belong together and the answer for all of them.
 
     Attributes:
         key: StudyInstanceUID, or the path of the one image that has none.
-        results: its images in input order.
-        answering: the result that speaks for the study.
+        answers: of its images in input order.
+        answering: the one that speaks for the study.
     """
 
     key: str
-    results: tuple[Result, ...]
-    answering: Result
+    answers: tuple[AnswerT, ...]
+    answering: AnswerT
 
     @property
     def decision(self) -> Decision:
@@ -584,20 +617,20 @@ class Study:
     @property
     def not_assessed(self) -> int:
         """How many of its images nobody assessed."""
-        return sum(not result.decision.is_assessed for result in self.results)
+        return sum(not answer.decision.is_assessed for answer in self.answers)
 
 
-def group_studies(results: Iterable[Result]) -> list[Study]:
-    """Groups results by StudyInstanceUID, in order of first appearance.
+def group_studies(answers: Iterable[AnswerT]) -> list[Study[AnswerT]]:
+    """Groups images by StudyInstanceUID, in order of first appearance.
 
     A study's answer is that of its most urgent assessed image (only frontal images
     are assessed); where none was assessed, that of its most urgent image. A broken
     file whose header names a study stays in it; an image without a UID is a study.
     """
-    groups: dict[tuple[bool, str], list[Result]] = {}
-    for position, result in enumerate(results):
-        uid = result.header.study_instance_uid if result.header else ""
-        groups.setdefault((bool(uid), uid or str(position)), []).append(result)
+    groups: dict[tuple[bool, str], list[AnswerT]] = {}
+    for position, answer in enumerate(answers):
+        uid = answer.study_instance_uid
+        groups.setdefault((bool(uid), uid or str(position)), []).append(answer)
     studies = []
     for (has_uid, uid), members in groups.items():
         assessed = [member for member in members if member.decision.is_assessed]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from chestx.domain import (
     Decision,
@@ -252,14 +253,23 @@ def interpret_result(result: Result, *, words: Wording = ENGLISH) -> str:
     return result.interpretation
 
 
-def interpret_study(study: Study, *, words: Wording = ENGLISH) -> str:
-    """What is said of a study: its answer, then how many other images nobody assessed."""
-    sentence = interpret_result(study.answering, words=words)
+def describe_not_assessed(count: int, *, words: Wording = ENGLISH) -> str:
+    """How many further images of a study nobody assessed; empty for none."""
+    if count == 0:
+        return ""
+    return words.further_image if count == 1 else words.further_images.format(count=count)
+
+
+def interpret_study(sentence: str, study: Study[Any], *, words: Wording = ENGLISH) -> str:
+    """What is said of a study: its answer, then how many other images nobody assessed.
+
+    Args:
+        sentence: what is said of the image that answers.
+        study: its images.
+        words: the language.
+    """
     further = study.not_assessed - (not study.answering.decision.is_assessed)
-    if further == 0:
-        return sentence
-    rest = words.further_image if further == 1 else words.further_images.format(count=further)
-    return f"{sentence} {rest}"
+    return f"{sentence} {describe_not_assessed(further, words=words)}".rstrip()
 
 
 def describe_map(finding: Finding, *, against_others: bool, words: Wording = ENGLISH) -> str:

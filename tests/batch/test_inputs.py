@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,28 @@ def test_the_output_folder_inside_the_input_is_not_read(folder: Path) -> None:
 def test_a_link_that_leads_back_ends(folder: Path) -> None:
     (folder / "sub" / "loop").symlink_to(folder)
     assert len(collect(folder)) == 4
+
+
+def test_folders_may_be_nested_deeper_than_python_may_recurse(tmp_path: Path) -> None:
+    # By steps, since a path may not be longer than 4,096 bytes in one call.
+    start = os.open(tmp_path, os.O_RDONLY)
+    here = start
+    for _ in range(1_500):
+        os.mkdir("a", dir_fd=here)
+        below = os.open("a", os.O_RDONLY, dir_fd=here)
+        if here != start:
+            os.close(here)
+        here = below
+    os.close(os.open("deep.png", os.O_CREAT | os.O_WRONLY, dir_fd=here))
+    os.close(here)
+    os.close(start)
+    (tmp_path / "shallow.png").write_bytes(b"x")
+    # Past the length of a path the system says no, and what cannot be listed is a row.
+    found = collect(tmp_path)
+    # Python's own clean-up recurses, too.
+    subprocess.run(["rm", "-rf", str(tmp_path / "a")], check=True)
+    assert len(found) == 2
+    assert Path(found[1]).name == "shallow.png"
 
 
 def test_a_link_to_another_folder_is_followed(folder: Path, tmp_path: Path) -> None:

@@ -12,13 +12,9 @@ import cv2
 import pytest
 
 from chestx.batch.inputs import collect_inputs
-from chestx.batch.run import (
-    BatchOptions,
-    BatchSummary,
-    name_heatmap,
-    predict_files,
-    prepare_output,
-)
+from chestx.batch.journal import lock_output, prepare_output
+from chestx.batch.options import BatchOptions, BatchSummary
+from chestx.batch.run import name_heatmap, predict_files
 from chestx.domain import CAVEAT, ChestxError, Decision, UsageError
 from chestx.models.classifier import Classifier
 
@@ -111,7 +107,7 @@ def test_the_run_is_written_down(
     assert record["model"]["checksum"] == classifier.identity.checksum
     assert record["counts"]["images"] == 12
     assert record["counts"]["failed"] == summary.failed == 1
-    assert {"read", "preprocess", "infer", "judge", "overlay", "write"} <= set(
+    assert {"read", "preprocess", "infer", "judge", "overlay", "pictures", "write"} <= set(
         record["stage_seconds"]
     )
     assert record["options"]["heatmap_format"] == "jpg"
@@ -121,9 +117,15 @@ def test_identical_input_gives_identical_tables_whatever_the_threads(
     sample_run: tuple[Path, BatchSummary], samples: Path, classifier: Classifier, tmp_path: Path
 ) -> None:
     paths = collect_inputs([str(samples)], standard_input=()).paths
-    run(paths, tmp_path / "again", classifier, BatchOptions(threads=1))
-    for name in ("results.csv", "studies.csv"):
-        assert (tmp_path / "again" / name).read_bytes() == (sample_run[0] / name).read_bytes()
+    options = (
+        BatchOptions(threads=1, workers=1, batch_size=1, report=False),
+        BatchOptions(threads=4, workers=0, batch_size=16, report=False),
+    )
+    for number, option in enumerate(options):
+        output = tmp_path / str(number)
+        run(paths, output, classifier, option)
+        for name in ("results.csv", "studies.csv"):
+            assert (output / name).read_bytes() == (sample_run[0] / name).read_bytes()
 
 
 def test_names_that_collide_or_hurt_still_give_one_picture_each(
@@ -161,7 +163,7 @@ def test_without_heatmaps_none_is_written(
         [str(samples / "child-1-normal.jpg")],
         tmp_path / "out",
         classifier,
-        BatchOptions(heatmaps=False),
+        BatchOptions(heatmaps=False, report=False, workers=0),
     )
     assert not (tmp_path / "out" / "heatmaps").exists()
     assert read_table(tmp_path / "out" / "results.csv")[0]["heatmap"] == ""
@@ -170,7 +172,7 @@ def test_without_heatmaps_none_is_written(
 def test_pictures_are_png_and_larger_by_option(
     samples: Path, classifier: Classifier, tmp_path: Path
 ) -> None:
-    options = BatchOptions(heatmap_format="png", heatmap_size=1024)
+    options = BatchOptions(heatmap_format="png", heatmap_size=1024, workers=0)
     run([str(samples / "child-1-normal.jpg")], tmp_path / "out", classifier, options)
     (picture,) = (tmp_path / "out" / "heatmaps").iterdir()
     assert picture.read_bytes().startswith(b"\x89PNG")
@@ -188,18 +190,28 @@ def test_an_earlier_result_is_kept_unless_told_otherwise(
     assert [path.name for path in output.iterdir()] == ["notes.txt"]
 
 
+def test_a_second_run_in_the_same_folder_is_kept_out(
+    samples: Path, classifier: Classifier, tmp_path: Path
+) -> None:
+    with (
+        lock_output(tmp_path),
+        pytest.raises(UsageError, match="another run is at work there"),
+    ):
+        run([str(samples / "child-1-normal.jpg")], tmp_path, classifier)
+
+
 def test_an_output_that_cannot_be_made_or_written_is_said_in_one_line(
     samples: Path, classifier: Classifier, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(UsageError, match="cannot be made"):
         prepare_output(tmp_path / "file", overwrite=False)
-    with pytest.raises(ChestxError, match=r"the results cannot be written \(results.csv\)"):
+    with pytest.raises(ChestxError, match=r"the results cannot be written \(missing\)"):
         predict_files(
             [str(samples / "child-1-normal.jpg")],
             tmp_path / "missing",
             classifier=classifier,
-            options=BatchOptions(heatmaps=False),
+            options=BatchOptions(heatmaps=False, report=False, workers=0),
         )
 
 
@@ -209,19 +221,23 @@ def test_a_full_disk_ends_the_run_with_the_reason(
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
     output = tmp_path / "out"
-    output.mkdir()
-    (output / "results.csv").symlink_to("/dev/full")
+    (output / "heatmaps").mkdir(parents=True)
+    paths = [str(samples / "child-1-normal.jpg")]
+    name = name_heatmap(0, paths[0], suffix="jpg")
+    (output / "heatmaps" / name).symlink_to("/dev/full")
     with pytest.raises(ChestxError, match="No space left on device"):
         predict_files(
-            [str(samples / "child-1-normal.jpg")],
+            paths,
             output,
             classifier=classifier,
-            options=BatchOptions(heatmaps=False),
+            options=BatchOptions(report=False, workers=0),
         )
 
 
 def test_options_out_of_range_are_refused() -> None:
     with pytest.raises(UsageError, match="heatmap size: expected 128 to 4096, got 5"):
         BatchOptions(heatmap_size=5)
-    with pytest.raises(UsageError, match="threads: expected 1 to 1024, got 0"):
+    with pytest.raises(UsageError, match="threads: expected 1 to 256, got 0"):
         BatchOptions(threads=0)
+    with pytest.raises(UsageError, match="memory: expected 1024 to 1048576, got 5"):
+        BatchOptions(memory_mb=5)

@@ -101,12 +101,14 @@ def test_json_logs_are_lines_without_paths(samples: Path, tmp_path: Path) -> Non
         (["nonsense"], "No such command 'nonsense'"),
         (["predict"], "Missing"),
         (["predict", "/nowhere/at-all", "-o", "OUT"], "there is no such file or folder"),
-        (["predict", "SAMPLE", "-o", "OUT", "--threads", "0"], "threads: expected 1 to 1024"),
+        (["predict", "SAMPLE", "-o", "OUT", "--threads", "0"], "threads: expected 1 to 256"),
         (["predict", "SAMPLE", "-o", "OUT", "--threads", "two"], "threads"),
         (["predict", "SAMPLE", "-o", "OUT", "--heatmap-size", "9"], "expected 128 to 4096"),
         (["predict", "SAMPLE", "-o", "OUT", "--heatmap-format", "gif"], "gif"),
         (["predict", "SAMPLE", "-o", "OUT", "--model", "nobody"], "nobody"),
         (["predict", "SAMPLE", "-o", "SAMPLE"], "cannot be made"),
+        (["predict", "SAMPLE", "-o", "OUT", "--resume", "--overwrite"], "exclude each other"),
+        (["report", "OUT"], "holds no result"),
         (["convert", "SAMPLE", "out.jpg"], "expected a name that ends in .png"),
         (["model", "verify", "nobody"], "nobody"),
     ],
@@ -186,6 +188,10 @@ def test_version_and_help_are_there() -> None:
     assert CAVEAT.split(".")[0] in shown.stdout
 
 
+def restore_interrupt() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def test_an_interrupt_is_one_line_and_leaves_whole_rows(samples: Path, tmp_path: Path) -> None:
     listing = tmp_path / "list.txt"
     listing.write_text(f"{samples / 'child-1-normal.jpg'}\n" * 20_000)
@@ -193,6 +199,8 @@ def test_an_interrupt_is_one_line_and_leaves_whole_rows(samples: Path, tmp_path:
         [sys.executable, "-c", "from chestx.cli import main; main()", "predict", str(listing),
          "-o", str(tmp_path / "out"), "--no-heatmaps"],
         stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        # Where the tests run in the background, an interrupt is ignored, and children inherit it.
+        preexec_fn=restore_interrupt,
     )  # fmt: skip
     table = tmp_path / "out" / "results.csv"
     deadline = time.monotonic() + 60

@@ -24,15 +24,15 @@ from chestx.domain import (
     Result,
     ScopeReason,
     ScopeSpec,
-    group_studies,
 )
 from chestx.export.table import (
     STUDY_COLUMNS,
+    WrittenAnswer,
     list_result_columns,
     neutralise_cell,
-    sort_by_urgency,
+    to_json_record,
     to_result_row,
-    to_study_row,
+    to_study_rows,
 )
 
 IDENTITY = ModelIdentity("demo", "1.2", "ab" * 32)
@@ -169,10 +169,27 @@ def test_studies_come_in_order_of_urgency_and_then_of_probability() -> None:
         make_report(0.95, study="1.3"),
         make_report(0.5, study="1.4"),
         Failure(source="x", reason="broken"),
+        Failure(source="y", reason="broken", header=make_report(0.1, study="1.3").header),
     ]
-    studies = sort_by_urgency(group_studies(results))
-    assert [study.key for study in studies] == ["1.3", "1.2", "1.4", "x", "1.1"]
-    rows = [to_study_row(study, identity=IDENTITY) for study in studies]
-    assert all(set(row) <= set(STUDY_COLUMNS) for row in rows)
+    written = [to_result_row(result, identity=IDENTITY) for result in results]
+    rows = to_study_rows(WrittenAnswer.from_row(row) for row in written)
+    assert [row["study"] for row in rows] == ["1.3", "1.2", "1.4", "x", "1.1"]
+    assert all(set(row) == set(STUDY_COLUMNS) for row in rows)
     assert rows[0]["decision"] == FindingDecision.POSITIVE
+    assert (rows[0]["images"], rows[0]["not_assessed"]) == ("2", "1")
+    assert rows[0]["interpretation"].endswith("1 further image of this study was not assessed.")
     assert rows[3]["not_assessed"] == "1"
+    assert rows[0]["PatientID"] == "'=P1"
+
+
+def test_a_json_record_has_numbers_where_the_table_has_them() -> None:
+    columns = list_result_columns(CARD)
+    record = to_json_record(to_result_row(make_report(0.9), identity=IDENTITY), columns)
+    assert record["probability_PNEUMONIA"] == 0.9
+    assert (record["rows"], record["columns"]) == (10, 20)
+    assert record["age"] == 0.25
+    assert record["decision"] == "positive"
+    empty = to_json_record({}, columns)
+    assert empty["probability_PNEUMONIA"] is None
+    assert empty["rows"] is None
+    assert empty["path"] == ""

@@ -63,7 +63,7 @@ def collect_inputs(
         if argument == STANDARD_INPUT:
             inputs.paths += _read_lines(standard_input)
         elif os.path.isdir(argument):
-            _walk_folder(argument, inputs, seen=set(), excluded=excluded)
+            _walk_folder(argument, inputs, excluded=excluded)
         elif Path(argument).suffix.lower() in LIST_SUFFIXES and os.path.isfile(argument):
             inputs.paths += _read_list(Path(argument))
         elif os.path.lexists(argument):
@@ -71,7 +71,7 @@ def collect_inputs(
         elif glob.has_magic(argument):
             for match in sorted(glob.glob(argument, recursive=True)):
                 if os.path.isdir(match):
-                    _walk_folder(match, inputs, seen=set(), excluded=excluded)
+                    _walk_folder(match, inputs, excluded=excluded)
                 else:
                     inputs.paths.append(match)
         else:
@@ -90,32 +90,44 @@ def _identify(folder: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _walk_folder(
+def _walk_folder(folder: str, inputs: Inputs, *, excluded: tuple[int, int] | None) -> None:
+    """Depth first, names in order; links to folders are followed once each.
+
+    With a stack of its own: folders can be nested deeper than Python may recurse.
+    """
+    seen: set[tuple[int, int]] = set()
+    stack = [iter(_list_folder(folder, inputs, seen, excluded))]
+    while stack:
+        entry = next(stack[-1], None)
+        if entry is None:
+            stack.pop()
+        elif entry.name.startswith(".") or entry.name.lower() in LITTER:
+            inputs.skipped += 1
+        elif _is_folder(entry):
+            stack.append(iter(_list_folder(entry.path, inputs, seen, excluded)))
+        else:
+            inputs.paths.append(entry.path)
+
+
+def _list_folder(
     folder: str,
     inputs: Inputs,
-    *,
     seen: set[tuple[int, int]],
     excluded: tuple[int, int] | None,
-) -> None:
-    """Depth first, names in order; links to folders are followed once each."""
+) -> list[os.DirEntry[str]]:
+    """What is in a folder, nothing where it was seen already or is the output."""
     try:
         status = os.stat(folder)
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError:
         # A folder that may not be read must not vanish from the result: it becomes a failed row.
         inputs.paths.append(folder)
-        return
+        return []
     identity = (status.st_dev, status.st_ino)
     if identity in seen or identity == excluded:
-        return
+        return []
     seen.add(identity)
-    for entry in entries:
-        if entry.name.startswith(".") or entry.name.lower() in LITTER:
-            inputs.skipped += 1
-        elif _is_folder(entry):
-            _walk_folder(entry.path, inputs, seen=seen, excluded=excluded)
-        else:
-            inputs.paths.append(entry.path)
+    return entries
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

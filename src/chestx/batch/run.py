@@ -1,4 +1,4 @@
-"""``chestx predict``: files in, ``results.csv``, ``studies.csv``, ``run.json`` and heatmaps out."""
+"""``chestx predict``: files in, a folder of tables, pictures and a report out."""
 
 from __future__ import annotations
 
@@ -10,115 +10,49 @@ import platform
 import re
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 from chestx import __version__
 from chestx.analysis import Analyzer
-from chestx.domain import (
-    CAVEAT,
-    ChestxError,
-    Decision,
-    Failure,
-    Report,
-    Result,
-    UsageError,
-    group_studies,
+from chestx.batch.journal import Plan, RowWriter, describe_plan, find_done, lock_output, write_text
+from chestx.batch.options import (
+    HEATMAPS,
+    JSON_LINES,
+    PARQUET,
+    REPORT,
+    RESULTS,
+    RUN,
+    STUDIES,
+    BatchOptions,
+    BatchSummary,
 )
+from chestx.batch.report import make_picture_folders, write_pictures, write_report
+from chestx.domain import CAVEAT, ChestxError, Decision, Limits, Report, Result, UsageError
 from chestx.export.table import (
     STUDY_COLUMNS,
     Row,
+    WrittenAnswer,
     list_result_columns,
-    sort_by_urgency,
+    to_json_record,
     to_result_row,
-    to_study_row,
+    to_study_rows,
 )
+from chestx.images.worker import WorkerLimits
 from chestx.models.classifier import Classifier
 from chestx.rendering.overlay import draw_overlay, encode_picture
 
 log = logging.getLogger(__name__)
 
-RESULTS, STUDIES, RUN, HEATMAPS = "results.csv", "studies.csv", "run.json", "heatmaps"
-
 _VERSIONED = ("numpy", "opencv-python-headless", "openvino", "onnxruntime", "pydicom", "Pillow")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _NAME_LENGTH = 40
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchOptions:
-    """How a batch is run.
-
-    Attributes:
-        heatmaps: whether a picture is written for each image.
-        heatmap_format: ``jpg`` or ``png``.
-        heatmap_size: long side of the radiograph in the picture, in pixels.
-        threads: images in work at once; None for one a core.
-        runtime: ``openvino`` or ``onnxruntime``.
-    """
-
-    heatmaps: bool = True
-    heatmap_format: Literal["jpg", "png"] = "jpg"
-    heatmap_size: int = 512
-    threads: int | None = None
-    runtime: Literal["openvino", "onnxruntime"] = "openvino"
-
-    def __post_init__(self) -> None:
-        if not 128 <= self.heatmap_size <= 4096:
-            raise UsageError(f"heatmap size: expected 128 to 4096, got {self.heatmap_size}")
-        if self.threads is not None and not 1 <= self.threads <= 1024:
-            raise UsageError(f"threads: expected 1 to 1024, got {self.threads}")
-
-
-@dataclass(slots=True, kw_only=True)
-class BatchSummary:
-    """What came of a batch.
-
-    Attributes:
-        output: the folder.
-        images: how many files were taken.
-        decisions: image decision -> how many.
-        studies: how many studies.
-        skipped: litter that was passed over in folders.
-        seconds: wall time from the first file to the last.
-        stage_seconds: stage -> seconds, summed over threads.
-    """
-
-    output: Path
-    images: int = 0
-    decisions: Counter[str] = field(default_factory=Counter)
-    studies: int = 0
-    skipped: int = 0
-    seconds: float = 0.0
-    stage_seconds: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def failed(self) -> int:
-        """Files that gave no answer."""
-        return self.decisions[Decision.FAILED]
-
-
-def prepare_output(folder: Path, *, overwrite: bool) -> None:
-    """Makes the output folder; an earlier result is kept unless told otherwise.
-
-    Raises:
-        UsageError: a result is there already, or the folder cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{str(folder)!r}: cannot be made: {error.strerror}") from error
-    if (folder / RESULTS).exists() and not overwrite:
-        raise UsageError(
-            f"{str(folder)!r} holds a result already; name another folder or give --overwrite"
-        )
-    _remove_earlier(folder)
+_PARQUET_ROWS = 10_000
 
 
 def predict_files(
@@ -127,61 +61,36 @@ def predict_files(
     *,
     classifier: Classifier,
     options: BatchOptions,
+    resume: bool = False,
     skipped: int = 0,
     command: Sequence[str] = (),
-    on_result: Callable[[Result], None] | None = None,
+    on_row: Callable[[Row], None] | None = None,
 ) -> BatchSummary:
     """Answers for every file and writes the folder of results.
 
     Args:
         paths: as they shall stand in the table.
-        output: an existing folder, see :func:`prepare_output`.
+        output: an existing folder, see :func:`~chestx.batch.journal.prepare_output`.
         classifier: the model.
         options: how.
+        resume: whether the rows of an interrupted run are taken over.
         skipped: litter passed over, written down in ``run.json``.
         command: the command line, written down in ``run.json``.
-        on_result: is called with each result in input order.
+        on_row: is called with each row in input order.
 
     Raises:
+        UsageError: another run is at work in the folder, or the earlier one cannot be resumed.
         ChestxError: the folder cannot be written (disk full, for one).
     """
     summary = BatchSummary(output=output, images=len(paths), skipped=skipped)
-    started, clock_start = datetime.now(UTC), time.perf_counter()
-    kept: list[Result] = []
+    record = _RunRecord(summary, classifier, options, command)
+    if options.parquet:
+        _require_pyarrow()
     try:
-        with (
-            Analyzer(
-                classifier,
-                threads=options.threads,
-                preview_size=options.heatmap_size if options.heatmaps else 0,
-            ) as analyzer,
-            open(output / RESULTS, "w", encoding="utf-8", newline="") as file,
-        ):
-            writer = csv.DictWriter(
-                file, list_result_columns(classifier.card), restval="", lineterminator="\n"
-            )
-            writer.writeheader()
-            finish = _Finisher(analyzer, output, options)
-            for result, heatmap in analyzer.stream(paths, finish=finish):
-                row = to_result_row(result, identity=classifier.identity, heatmap=heatmap)
-                writer.writerow(row)
-                file.flush()
-                summary.decisions[result.decision] += 1
-                kept.append(result)
-                if on_result is not None:
-                    on_result(result)
-        studies = sort_by_urgency(group_studies(kept))
-        summary.studies = len(studies)
-        _write_table(
-            output / STUDIES,
-            STUDY_COLUMNS,
-            (to_study_row(study, identity=classifier.identity) for study in studies),
-        )
-        summary.seconds = time.perf_counter() - clock_start
-        summary.stage_seconds = analyzer.clock.seconds
-        _write_text(output / RUN, _describe_run(summary, classifier, options, command, started))
+        with lock_output(output):
+            _run(paths, record, resume=resume, on_row=on_row)
     except OSError as error:
-        name = Path(error.filename).name if error.filename else str(output)
+        name = Path(str(error.filename)).name if error.filename else str(output)
         raise ChestxError(
             f"the results cannot be written ({name}): {error.strerror or error}"
         ) from error
@@ -200,50 +109,163 @@ def name_heatmap(position: int, source: str, *, suffix: str) -> str:
     return f"{position + 1:06d}_{stem}.{suffix}"
 
 
+def describe_command() -> list[str]:
+    """The command line as it was typed, with the program's plain name."""
+    return ["chestx", *sys.argv[1:]]
+
+
+class _RunRecord:
+    """``run.json``: enough to say later what was run, on what, by which model, and how fast."""
+
+    def __init__(
+        self,
+        summary: BatchSummary,
+        classifier: Classifier,
+        options: BatchOptions,
+        command: Sequence[str],
+    ) -> None:
+        self.summary = summary
+        self.classifier = classifier
+        self.options = options
+        self._command = list(command)
+        self._started = datetime.now(UTC).isoformat(timespec="seconds")
+
+    def write(self, status: str, plan: Plan) -> None:
+        """Writes the file with what is known by now."""
+        summary = self.summary
+        versions = {"chestx": __version__, "python": platform.python_version()}
+        for name in _VERSIONED:
+            with suppress(PackageNotFoundError):
+                versions[name] = version(name)
+        done = sum(summary.decisions.values()) - summary.resumed
+        record = {
+            "caveat": CAVEAT,
+            "status": status,
+            "command": self._command,
+            "started": self._started,
+            "model": asdict(self.classifier.identity),
+            "versions": versions,
+            "platform": f"{platform.system()} {platform.machine()}",
+            "options": asdict(self.options),
+            "plan": plan,
+            "counts": {
+                "images": summary.images,
+                "resumed": summary.resumed,
+                "studies": summary.studies,
+                "skipped": summary.skipped,
+                **{str(decision): summary.decisions[decision] for decision in Decision},
+            },
+            "seconds": round(summary.seconds, 3),
+            "images_per_second": round(done / max(summary.seconds, 1e-9), 2),
+            "stage_seconds": {name: round(s, 3) for name, s in summary.stage_seconds.items()},
+        }
+        write_text(summary.output / RUN, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+
+
 class _Finisher:
     """What is done with a result in its own thread: draw, write, and let the arrays go."""
 
-    def __init__(self, analyzer: Analyzer, output: Path, options: BatchOptions) -> None:
+    def __init__(self, analyzer: Analyzer, record: _RunRecord, first: int) -> None:
         self._clock = analyzer.clock
-        self._output = output
-        self._options = options
-        if options.heatmaps:
-            (output / HEATMAPS).mkdir(exist_ok=True)
-
-    def __call__(self, position: int, result: Result) -> tuple[Result, str]:
-        if isinstance(result, Failure):
-            return result, ""
-        relative = ""
+        self._identity = record.classifier.identity
+        self._output = record.summary.output
+        self._options = record.options
+        self._first = first
         if self._options.heatmaps:
-            suffix = self._options.heatmap_format
-            relative = f"{HEATMAPS}/{name_heatmap(position, result.source, suffix=suffix)}"
-            self._write_overlay(result, self._output / relative)
-        return replace(result, maps=None, preview=None), relative
+            (self._output / HEATMAPS).mkdir(exist_ok=True)
+        if self._options.report:
+            make_picture_folders(self._output)
 
-    def _write_overlay(self, report: Report, path: Path) -> None:
+    def __call__(self, position: int, result: Result) -> Row:
+        position += self._first
+        heatmap = ""
+        if isinstance(result, Report):
+            if self._options.heatmaps:
+                heatmap = self._write_overlay(result, position)
+            if self._options.report:
+                with self._clock.measure("pictures"):
+                    write_pictures(result, self._output, position=position)
+        return to_result_row(result, identity=self._identity, heatmap=heatmap)
+
+    def _write_overlay(self, report: Report, position: int) -> str:
+        suffix = self._options.heatmap_format
+        relative = f"{HEATMAPS}/{name_heatmap(position, report.source, suffix=suffix)}"
         with self._clock.measure("overlay"):
             title = Path(report.source).name
             picture = draw_overlay(report, size=self._options.heatmap_size, title=title)
-            data = encode_picture(picture, format=self._options.heatmap_format)
+            data = encode_picture(picture, format=suffix)
         with self._clock.measure("write"):
-            path.write_bytes(data)
+            (self._output / relative).write_bytes(data)
+        return relative
 
 
-def _remove_earlier(folder: Path) -> None:
-    """Takes away our own files of an earlier run, and only those."""
-    for name in (RESULTS, STUDIES, RUN):
-        (folder / name).unlink(missing_ok=True)
-    pictures = folder / HEATMAPS
-    if pictures.is_dir() and not pictures.is_symlink():
-        for picture in pictures.iterdir():
-            if re.fullmatch(r"\d{6,}_[A-Za-z0-9._-]+\.(jpg|png)", picture.name):
-                picture.unlink()
-        with suppress(OSError):
-            pictures.rmdir()
+def _run(
+    paths: Sequence[str],
+    record: _RunRecord,
+    *,
+    resume: bool,
+    on_row: Callable[[Row], None] | None,
+) -> None:
+    summary, classifier, options = record.summary, record.classifier, record.options
+    output, start = summary.output, time.perf_counter()
+    columns = list_result_columns(classifier.card)
+    plan = describe_plan(paths, classifier=classifier, options=options)
+    done = find_done(output, paths, plan=plan, columns=columns) if resume else []
+    summary.resumed = len(done)
+    (output / REPORT).unlink(missing_ok=True)
+    record.write("running", plan)
+    answers: list[WrittenAnswer] = []
+    for row in _follow(paths, done, record, columns):
+        summary.decisions[row["decision"]] += 1
+        answers.append(WrittenAnswer.from_row(row))
+        if on_row is not None:
+            on_row(row)
+    rows = to_study_rows(answers)
+    summary.studies = len(rows)
+    _write_table(output / STUDIES, STUDY_COLUMNS, rows)
+    if options.json_lines:
+        _write_json_lines(output, columns)
+    if options.parquet:
+        _write_parquet(output, columns)
+    summary.seconds = time.perf_counter() - start
+    record.write("finished", plan)
+    summary.has_report = options.report and write_report(output, card=classifier.card)
+
+
+def _follow(
+    paths: Sequence[str], done: Sequence[Row], record: _RunRecord, columns: Sequence[str]
+) -> Iterator[Row]:
+    """Every row of the table in order: those of the earlier run, then the new ones as written."""
+    yield from done
+    options = record.options
+    table = record.summary.output / RESULTS
+    with (
+        Analyzer(
+            record.classifier,
+            workers=None if options.workers is None else min(options.workers, len(paths)),
+            threads=options.threads,
+            batch_size=options.batch_size,
+            preview_size=options.preview_size,
+            limits=Limits(),
+            worker_limits=WorkerLimits(memory_mb=options.memory_mb, timeout_s=options.timeout_s),
+        ) as analyzer,
+        open(table, "a", encoding="utf-8", newline="") as file,
+    ):
+        writer = RowWriter(file, columns)
+        if not done:
+            file.truncate(0)
+            writer.write_header()
+        finish = _Finisher(analyzer, record, first=len(done))
+        for row in analyzer.stream(paths[len(done) :], finish=finish):
+            with analyzer.clock.measure("write"):
+                writer.write(row)
+            yield row
+        writer.sync()
+        record.summary.stage_seconds = analyzer.clock.seconds
 
 
 def _write_table(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
-    partial = path.with_suffix(".part")
+    partial = path.with_suffix(".csv.part")
     with open(partial, "w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
         writer.writeheader()
@@ -251,45 +273,43 @@ def _write_table(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> Non
     os.replace(partial, path)
 
 
-def _write_text(path: Path, text: str) -> None:
-    partial = path.with_suffix(".part")
-    partial.write_text(text, encoding="utf-8", errors="backslashreplace")
-    os.replace(partial, path)
+def _read_records(output: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    with open(output / RESULTS, encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            yield to_json_record(row, columns)
 
 
-def _describe_run(
-    summary: BatchSummary,
-    classifier: Classifier,
-    options: BatchOptions,
-    command: Sequence[str],
-    started: datetime,
-) -> str:
-    """``run.json``: enough to say later what was run, on what, by which model, and how fast."""
-    versions = {"chestx": __version__, "python": platform.python_version()}
-    for name in _VERSIONED:
-        with suppress(PackageNotFoundError):
-            versions[name] = version(name)
-    record = {
-        "caveat": CAVEAT,
-        "command": list(command),
-        "started": started.isoformat(timespec="seconds"),
-        "model": asdict(classifier.identity),
-        "versions": versions,
-        "platform": f"{platform.system()} {platform.machine()}",
-        "options": asdict(options),
-        "counts": {
-            "images": summary.images,
-            "studies": summary.studies,
-            "skipped": summary.skipped,
-            **{str(decision): summary.decisions[decision] for decision in Decision},
-        },
-        "seconds": round(summary.seconds, 3),
-        "images_per_second": round(summary.images / max(summary.seconds, 1e-9), 2),
-        "stage_seconds": {name: round(s, 3) for name, s in summary.stage_seconds.items()},
-    }
-    return json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+def _write_json_lines(output: Path, columns: Sequence[str]) -> None:
+    partial = output / f"{JSON_LINES}.part"
+    with open(partial, "w", encoding="utf-8") as file:
+        for item in _read_records(output, columns):
+            file.write(json.dumps(item, ensure_ascii=False, allow_nan=False) + "\n")
+    os.replace(partial, output / JSON_LINES)
 
 
-def describe_command() -> list[str]:
-    """The command line as it was typed, with the program's plain name."""
-    return ["chestx", *sys.argv[1:]]
+def _require_pyarrow() -> None:
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError as error:
+        raise UsageError(
+            'results.parquet needs pyarrow, which is not installed: pip install "chestx[parquet]"'
+        ) from error
+
+
+def _write_parquet(output: Path, columns: Sequence[str]) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    kinds = {int: pyarrow.int64(), float: pyarrow.float64(), str: pyarrow.string()}
+    example = to_json_record(dict.fromkeys(columns, "1"), columns)
+    schema = pyarrow.schema([(name, kinds[type(example[name])]) for name in columns])
+    partial = output / f"{PARQUET}.part"
+    with parquet.ParquetWriter(partial, schema) as writer:
+        batch: list[dict[str, Any]] = []
+        for item in _read_records(output, columns):
+            batch.append(item)
+            if len(batch) == _PARQUET_ROWS:
+                writer.write_table(pyarrow.Table.from_pylist(batch, schema))
+                batch = []
+        writer.write_table(pyarrow.Table.from_pylist(batch, schema))
+    os.replace(partial, output / PARQUET)

@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from chestx.cli import convert, model, predict
+from chestx.cli import convert, model, predict, report
 from chestx.cli.console import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE, say_error
 from chestx.domain import CAVEAT, ChestxError, UsageError
 
@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 app.command("predict")(predict.predict)
 app.command("convert")(convert.convert)
+app.command("report")(report.report)
 app.add_typer(model.app, name="model")
 
 

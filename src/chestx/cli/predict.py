@@ -14,14 +14,14 @@ from chestx.cli.console import (
     EXIT_OK,
     EXIT_SOME_FAILED,
     configure_logging,
-    make_printable,
     say,
     show_progress,
 )
-from chestx.domain import CAVEAT, Decision, Failure, ModelIdentity, Result
+from chestx.domain import CAVEAT, Decision, ModelIdentity, UsageError
 
 if TYPE_CHECKING:
-    from chestx.batch.run import BatchSummary
+    from chestx.batch.options import BatchSummary
+    from chestx.export.table import Row
 
 log = logging.getLogger("chestx.predict")
 
@@ -59,6 +59,9 @@ def predict(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier result in the folder.")
     ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Finish an interrupted run in the folder.")
+    ] = False,
     heatmaps: Annotated[
         bool, typer.Option("--heatmaps/--no-heatmaps", help="Write a picture for each image.")
     ] = True,
@@ -68,10 +71,28 @@ def predict(
     heatmap_size: Annotated[
         int, typer.Option("--heatmap-size", help="Long side of the radiograph in them, pixels.")
     ] = 512,
+    report: Annotated[
+        bool, typer.Option("--report/--no-report", help="Write report.html, the worklist.")
+    ] = True,
+    jsonl: Annotated[bool, typer.Option("--jsonl", help="Write results.jsonl too.")] = False,
+    parquet: Annotated[bool, typer.Option("--parquet", help="Write results.parquet too.")] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", help="Child processes that decode; default: one a core."),
+    ] = None,
     threads: Annotated[
         int | None,
-        typer.Option("--threads", help="Images in work at once; default: one a core."),
+        typer.Option("--threads", help="Calls of the model at once; default: one a core."),
     ] = None,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", help="The most images of one call of the model.")
+    ] = 8,
+    timeout: Annotated[
+        float, typer.Option("--timeout", help="Seconds that one file may take to read.")
+    ] = 60.0,
+    memory: Annotated[
+        int, typer.Option("--memory", help="MiB that a child process may take.")
+    ] = 3072,
     runtime: Annotated[
         RuntimeName, typer.Option("--runtime", help="What computes the network.")
     ] = RuntimeName.OPENVINO,
@@ -85,33 +106,42 @@ def predict(
     Exit code 0: all files were read; 3: some could not be; 2: wrong usage.
     """
     from chestx.batch.inputs import collect_inputs
-    from chestx.batch.run import BatchOptions, describe_command, predict_files, prepare_output
+    from chestx.batch.journal import prepare_output
+    from chestx.batch.options import BatchOptions
+    from chestx.batch.run import describe_command, predict_files
     from chestx.models.classifier import Classifier
 
     configure_logging(as_json=log_json)
+    if overwrite and resume:
+        raise UsageError("--overwrite and --resume exclude each other")
     options = BatchOptions(
         heatmaps=heatmaps,
         heatmap_format=heatmap_format.value,
         heatmap_size=heatmap_size,
-        threads=threads,
+        report=report,
+        json_lines=jsonl,
+        parquet=parquet,
         runtime=runtime.value,
+        workers=workers,
+        threads=threads,
+        batch_size=batch_size,
+        timeout_s=timeout,
+        memory_mb=memory,
     )
     found = collect_inputs(inputs, standard_input=sys.stdin, exclude=output)
     classifier = Classifier.load(model, runtime=options.runtime, threads=threads)
-    prepare_output(output, overwrite=overwrite)
+    prepare_output(output, overwrite=overwrite, resume=resume)
     log.info("started", extra={"fields": {"images": len(found.paths)}})
     with show_progress(len(found.paths), quiet=quiet) as advance:
-        row = 0
+        number = 0
 
-        def on_result(result: Result) -> None:
-            nonlocal row
-            row += 1
-            failed = isinstance(result, Failure)
+        def on_row(row: Row) -> None:
+            nonlocal number
+            number += 1
+            failed = row["status"] == "failed"
             if failed:
-                log.info(
-                    "a file could not be read",
-                    extra={"fields": {"row": row, "sha256": result.sha256}},
-                )
+                fields = {"row": number, "sha256": row["sha256"]}
+                log.info("a file could not be read", extra={"fields": fields})
             advance(failed=failed)
 
         summary = predict_files(
@@ -119,9 +149,10 @@ def predict(
             output,
             classifier=classifier,
             options=options,
+            resume=resume,
             skipped=found.skipped,
             command=describe_command(),
-            on_result=on_result,
+            on_row=on_row,
         )
     log.info("finished", extra={"fields": {"images": summary.images, "failed": summary.failed}})
     if not quiet:
@@ -130,16 +161,19 @@ def predict(
 
 
 def _print_summary(summary: BatchSummary, *, identity: ModelIdentity) -> None:
-    rate = summary.images / max(summary.seconds, 1e-9)
+    rate = (summary.images - summary.resumed) / max(summary.seconds, 1e-9)
     say(
         f"{summary.images} images, {summary.studies} studies "
         f"in {summary.seconds:.1f} s ({rate:.1f} images/s)"
     )
+    if summary.resumed:
+        say(f"  resumed after {summary.resumed:>6}  done by an earlier run")
     for decision in Decision:
         if summary.decisions[decision]:
             say(f"  {decision.replace('_', ' '):<13} {summary.decisions[decision]:>6}")
     if summary.skipped:
         say(f"  passed over   {summary.skipped:>6}  (hidden and system files)")
-    say(f"results in {make_printable(str(summary.output))}/: results.csv, studies.csv, run.json")
+    page = "report.html, " if summary.has_report else ""
+    say(f"results in {summary.output}/: {page}results.csv, studies.csv, run.json")
     say(f"model {identity}")
     say(CAVEAT)

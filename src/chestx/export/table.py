@@ -7,7 +7,9 @@ this file.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from chestx.domain import (
     ANY_FINDING,
@@ -20,6 +22,7 @@ from chestx.domain import (
     Report,
     Result,
     Study,
+    group_studies,
 )
 from chestx.terminology import interpret_result, interpret_study
 
@@ -81,6 +84,10 @@ STUDY_COLUMNS = (
     "model_precision",
     "caveat",
 )
+
+_SHARED_COLUMNS = tuple(name for name in STUDY_COLUMNS if name in _LAST_COLUMNS)
+_WHOLE_COLUMNS = frozenset({"rows", "columns"})
+_NUMBER_COLUMNS = frozenset({"age", "distance"})
 
 # What a spreadsheet takes for the start of a formula, full-width forms included.
 _FORMULA_START = re.compile(r"^\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
@@ -148,35 +155,77 @@ def to_result_row(result: Result, *, identity: ModelIdentity, heatmap: str = "")
     return {column: neutralise_cell(text) for column, text in row.items()}
 
 
-def to_study_row(study: Study, *, identity: ModelIdentity) -> Row:
-    """One study as column -> text."""
-    header = _header_cells(study.answering.header)
-    row = {
+@dataclass(frozen=True, slots=True)
+class WrittenAnswer:
+    """What ``studies.csv`` needs of one row of ``results.csv``, and no more.
+
+    Attributes:
+        cells: the columns that both tables have.
+        source, decision, study_instance_uid: of the image.
+        score: its highest probability; 0 where it was not assessed.
+    """
+
+    cells: Row
+    source: str
+    decision: Decision
+    study_instance_uid: str
+    score: float
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, str]) -> WrittenAnswer:
+        """Takes it from a row of ``results.csv``."""
+        decision = Decision(row["decision"])
+        scores = [
+            float(row[f"probability_{name.removeprefix('decision_')}"])
+            for name, value in row.items()
+            if name.startswith("decision_") and value
+        ]
+        return cls(
+            cells={name: row.get(name, "") for name in (*_SHARED_COLUMNS, "interpretation")},
+            source=row["path"],
+            decision=decision,
+            study_instance_uid=row.get("StudyInstanceUID", ""),
+            score=max(scores, default=0.0) if decision.is_assessed else 0.0,
+        )
+
+
+def to_study_rows(answers: Iterable[WrittenAnswer]) -> list[Row]:
+    """``studies.csv``: most urgent first, then the higher probability, then input order."""
+    studies = group_studies(answers)
+    studies.sort(key=lambda study: (study.decision.urgency, -study.answering.score))
+    return [_to_study_row(study) for study in studies]
+
+
+def to_json_record(row: Mapping[str, str], columns: Iterable[str]) -> dict[str, Any]:
+    """A row with numbers as numbers, for JSON lines and Parquet; an empty number is None.
+
+    Args:
+        row: of ``results.csv``.
+        columns: all of the table's.
+    """
+    record: dict[str, Any] = {}
+    for name in columns:
+        text = row.get(name, "")
+        if name in _WHOLE_COLUMNS:
+            record[name] = int(text) if text else None
+        elif name in _NUMBER_COLUMNS or name.startswith("probability_"):
+            record[name] = float(text) if text else None
+        else:
+            record[name] = text
+    return record
+
+
+def _to_study_row(study: Study[WrittenAnswer]) -> Row:
+    cells = study.answering.cells
+    return {
+        **{name: cells[name] for name in _SHARED_COLUMNS},
         "study": study.key,
         "decision": str(study.decision),
-        "interpretation": interpret_study(study),
-        "images": str(len(study.results)),
+        "interpretation": interpret_study(cells["interpretation"], study),
+        "images": str(len(study.answers)),
         "not_assessed": str(study.not_assessed),
         "answering_path": study.answering.source,
-        **{name: header[name] for name in STUDY_COLUMNS if name in header},
-        **_identity_cells(identity),
     }
-    return {column: neutralise_cell(text) for column, text in row.items()}
-
-
-def sort_by_urgency(studies: Iterable[Study]) -> list[Study]:
-    """Most urgent first, then the higher probability, then input order."""
-
-    def score(study: Study) -> float:
-        answering = study.answering
-        if not isinstance(answering, Report) or not study.decision.is_assessed:
-            return 0.0
-        findings = list(answering.findings)
-        if answering.any_finding is not None:
-            findings.append(answering.any_finding)
-        return max(finding.probability for finding in findings)
-
-    return sorted(studies, key=lambda study: (study.decision.urgency, -score(study)))
 
 
 def _probability_cells(report: Report) -> Row:

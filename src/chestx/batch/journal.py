@@ -1,0 +1,276 @@
+"""What makes a batch resumable: its plan in ``run.json``, its rows in ``results.csv``.
+
+Rows are appended in input order, after their pictures. So after Ctrl-C, a kill or a
+power cut the whole rows at the beginning of the table are what is done. They are taken
+over only if the plan is the same and the files still have the same content.
+"""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import hashlib
+import io
+import json
+import os
+import re
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any
+
+from chestx import __version__
+from chestx.batch.options import (
+    HEATMAPS,
+    JSON_LINES,
+    PARQUET,
+    PICTURES,
+    REPORT,
+    RESULTS,
+    RUN,
+    STUDIES,
+    BatchOptions,
+)
+from chestx.domain import UnreadableImageError, UsageError
+from chestx.export.table import Row, neutralise_cell
+from chestx.images.reading import load_bytes
+from chestx.models.classifier import Classifier
+
+_SYNC_S = 2.0
+# These change how fast a run is, not what it writes.
+_SPEED_OPTIONS = ("workers", "threads", "batch_size")
+_OWN_PICTURE = re.compile(r"\d{6,}(_[A-Za-z0-9._-]+)?\.(jpg|png|json)")
+_PICTURE_FOLDERS = (HEATMAPS, f"{PICTURES}/views", f"{PICTURES}/thumbnails", f"{PICTURES}/maps")
+
+Plan = dict[str, Any]
+
+
+def describe_plan(paths: Sequence[str], *, classifier: Classifier, options: BatchOptions) -> Plan:
+    """All that decides the bytes of the results, apart from the files' content."""
+    names = "\0".join(paths).encode("utf-8", "surrogateescape")
+    chosen = asdict(options)
+    for name in _SPEED_OPTIONS:
+        del chosen[name]
+    return {
+        "inputs": {"count": len(paths), "sha256": hashlib.sha256(names).hexdigest()},
+        "model": asdict(classifier.identity),
+        "options": chosen,
+        "chestx": __version__,
+    }
+
+
+def prepare_output(folder: Path, *, overwrite: bool = False, resume: bool = False) -> None:
+    """Makes the output folder; an earlier result is kept unless told otherwise.
+
+    Raises:
+        UsageError: a result is there already, or the folder cannot be made or cleared.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if resume:
+            return
+        if (folder / RESULTS).exists() and not overwrite:
+            raise UsageError(
+                f"{str(folder)!r} holds a result already; name another folder, or give "
+                "--resume to finish it or --overwrite to replace it"
+            )
+        with lock_output(folder):
+            _remove_earlier(folder)
+    except OSError as error:
+        raise UsageError(f"{str(folder)!r}: cannot be made: {error.strerror}") from error
+
+
+@contextmanager
+def lock_output(folder: Path) -> Iterator[None]:
+    """Keeps a second run out of the folder; the lock ends with the process.
+
+    Raises:
+        UsageError: another run is at work there.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(f"{str(folder)!r}: another run is at work there") from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def find_done(
+    folder: Path, paths: Sequence[str], *, plan: Plan, columns: Sequence[str]
+) -> list[Row]:
+    """The rows that an interrupted run has done and that still hold.
+
+    The table is cut to exactly these rows, so that it can be appended to.
+
+    Args:
+        folder: output of the earlier run.
+        paths: inputs of this run.
+        plan: of this run.
+        columns: of this run's table.
+
+    Raises:
+        UsageError: the earlier run had another plan, or an input has changed since.
+    """
+    if not (folder / RESULTS).exists():
+        return []
+    _compare_plans(_read_plan(folder), plan)
+    lines = (folder / RESULTS).read_bytes().split(b"\n")
+    if lines[0].decode("utf-8", "replace") != ",".join(columns):
+        return []
+    rows = []
+    # What follows the last line end is a row that was cut, or nothing.
+    for position, line in enumerate(lines[1:-1]):
+        row = _parse_row(line, columns)
+        if row is None or position >= len(paths) or not _is_whole(folder, row):
+            break
+        if row["path"] != neutralise_cell(paths[position]):
+            raise UsageError(f"cannot resume: row {position + 1} is of another file; start anew")
+        rows.append(row)
+    _check_contents(rows, paths)
+    kept = sum(len(line) + 1 for line in lines[: len(rows) + 1])
+    os.truncate(folder / RESULTS, kept)
+    return rows
+
+
+class RowWriter:
+    """Appends rows to ``results.csv``; each is there for a reader at once, and soon on the disk."""
+
+    def __init__(self, file: IO[str], columns: Sequence[str]) -> None:
+        self._file = file
+        self._writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
+        self._synced = time.monotonic()
+
+    def write_header(self) -> None:
+        """The first line."""
+        self._writer.writeheader()
+
+    def write(self, row: Row) -> None:
+        """One row."""
+        self._writer.writerow(row)
+        self._file.flush()
+        if time.monotonic() - self._synced > _SYNC_S:
+            self.sync()
+
+    def sync(self) -> None:
+        """Waits until all that was written is on the disk."""
+        self._file.flush()
+        # A device or a pipe in place of the table cannot be synced.
+        with suppress(OSError):
+            os.fsync(self._file.fileno())
+        self._synced = time.monotonic()
+
+
+def write_text(path: Path, text: str) -> None:
+    """A whole file or none: a reader never sees half of it."""
+    partial = path.with_suffix(path.suffix + ".part")
+    with open(partial, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+
+
+def _read_plan(folder: Path) -> Plan:
+    try:
+        record = json.loads((folder / RUN).read_text(encoding="utf-8"))
+        plan = record["plan"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"cannot resume: {str(folder / RUN)!r} does not say what was run; "
+            "give --overwrite to start anew"
+        ) from error
+    if not isinstance(plan, dict):
+        raise UsageError(f"cannot resume: {str(folder / RUN)!r} was changed")
+    return plan
+
+
+def _compare_plans(earlier: Plan, plan: Plan) -> None:
+    what = {
+        "inputs": "the list of input files",
+        "model": "the model",
+        "options": "the options",
+        "chestx": "the version of chestx",
+    }
+    # Through JSON, as the earlier one went.
+    plan = json.loads(json.dumps(plan))
+    for name, words in what.items():
+        if earlier.get(name) != plan[name]:
+            details = _describe_difference(earlier.get(name), plan[name])
+            raise UsageError(
+                f"cannot resume: {words} changed since ({details}); give --overwrite to start anew"
+            )
+
+
+def _describe_difference(earlier: Any, now: Any) -> str:
+    if isinstance(earlier, dict) and isinstance(now, dict):
+        for name in now:
+            if earlier.get(name) != now[name]:
+                return f"{name}: {earlier.get(name)} then, {now[name]} now"
+    return f"{earlier} then, {now} now"
+
+
+def _parse_row(line: bytes, columns: Sequence[str]) -> Row | None:
+    """A whole row, or None: after a power cut a line may be anything."""
+    try:
+        cells = next(csv.reader(io.StringIO(line.decode("utf-8")), strict=True))
+    except (UnicodeDecodeError, csv.Error, StopIteration):
+        return None
+    row = dict(zip(columns, cells, strict=False))
+    if len(cells) != len(columns) or row["status"] not in ("ok", "failed"):
+        return None
+    return row
+
+
+def _is_whole(folder: Path, row: Row) -> bool:
+    """Whether the picture that the row names was written to its end."""
+    if not row["heatmap"]:
+        return True
+    try:
+        with open(folder / row["heatmap"], "rb") as file:
+            file.seek(-12, os.SEEK_END)
+            tail = file.read()
+    except (OSError, ValueError):
+        return False
+    return tail.endswith(b"\xff\xd9") or b"IEND" in tail
+
+
+def _check_contents(rows: Sequence[Row], paths: Sequence[str]) -> None:
+    """Refuses where a file that was done has another content by now."""
+    with ThreadPoolExecutor(4) as pool:
+        digests = pool.map(_hash_file, paths[: len(rows)])
+        for position, (row, digest) in enumerate(zip(rows, digests, strict=True)):
+            # A file that is too large is refused before it is read, then as now.
+            if row["sha256"] != digest:
+                raise UsageError(
+                    f"cannot resume: the file of row {position + 1} changed since "
+                    f"(sha256 {row['sha256'][:12] or 'none'} then, {digest[:12] or 'none'} now); "
+                    "give --overwrite to start anew"
+                )
+
+
+def _hash_file(path: str) -> str:
+    try:
+        return hashlib.sha256(load_bytes(path)).hexdigest()
+    except UnreadableImageError:
+        return ""
+
+
+def _remove_earlier(folder: Path) -> None:
+    """Takes away our own files of an earlier run, and only those."""
+    for name in (RESULTS, STUDIES, RUN, REPORT, JSON_LINES, PARQUET):
+        (folder / name).unlink(missing_ok=True)
+    for name in _PICTURE_FOLDERS:
+        pictures = folder / name
+        if pictures.is_dir() and not pictures.is_symlink():
+            for picture in pictures.iterdir():
+                if _OWN_PICTURE.fullmatch(picture.name):
+                    picture.unlink()
+    for name in (*_PICTURE_FOLDERS, PICTURES):
+        with suppress(OSError):
+            (folder / name).rmdir()
