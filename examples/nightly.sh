@@ -1,29 +1,42 @@
 #!/usr/bin/env bash
 # A day's radiographs, every evening: nightly.sh INBOX RESULTS
-# In a crontab:  30 20 * * *  /opt/chestx/nightly.sh /srv/inbox /srv/results
+# In a crontab, which knows no PATH of yours:
+#   30 20 * * *  CHESTX=/opt/chestx/venv/bin/chestx /opt/chestx/nightly.sh /srv/inbox /srv/results
 #
-# Each night has a folder of its own, and a second start on the same night is refused.
-# Exit code: 0 all read; 3 some files could not be read (they are rows in results.csv
-# and need a person); anything else: the run did not happen, alarm somebody.
+# Each night has a folder of its own. A run that was cut short is finished by starting the
+# script again on the same day; a run that is finished is left alone.
+# Exit code: 0 all read, or nothing to do; 3 some files could not be read (they are rows in
+# results.csv and need a person); anything else: the run did not end, alarm somebody.
 set -euo pipefail
 
 if [ $# -ne 2 ]; then
   echo "usage: nightly.sh INBOX RESULTS" >&2
   exit 2
 fi
+chestx=${CHESTX:-chestx}
 inbox=$1
-night=$2/$(date +%F)
+today=$(date +%F)
+night=$2/$today
 mkdir -p "$2"
 
-# Two runs at once would read and write the same folder.
+# Two runs at once would do the same work twice.
 exec 9>"$2/.nightly.lock"
 flock -n 9 || { echo "nightly.sh: another run is under way" >&2; exit 1; }
 
+if [ -d "$inbox" ] && [ -z "$(find -L "$inbox" -type f -print -quit)" ]; then
+  echo "$today: nothing in $inbox"
+  exit 0
+fi
+if grep -qs '"status": "finished"' "$night/run.json"; then
+  echo "$night is finished already"
+  exit 0
+fi
+
 code=0
-chestx predict "$inbox" --output "$night" --quiet --log-json 2>>"$2/nightly.log" || code=$?
+"$chestx" predict "$inbox" --output "$night" --resume --quiet --log-json 2>>"$2/nightly.log" || code=$?
 case $code in
   0) echo "$night: all files were read" ;;
   3) echo "$night: some files could not be read; filter results.csv by status = failed" ;;
-  *) echo "nightly.sh: the run of $(date +%F) did not happen, exit code $code; see $2/nightly.log" >&2 ;;
+  *) echo "nightly.sh: the run of $today did not end, exit code $code; see $2/nightly.log" >&2 ;;
 esac
 exit "$code"

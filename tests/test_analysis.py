@@ -85,6 +85,17 @@ def test_memory_is_bounded_because_inputs_are_taken_as_they_are_needed(
     assert taken <= 5 + 4 * 3
 
 
+def test_the_shown_label_is_the_most_urgent_one_and_none_where_not_assessed(
+    samples: Path, classifier: Classifier
+) -> None:
+    positive = chestx.analyze(samples / "child-3-pneumonia.jpg", model=classifier)
+    inverted = chestx.analyze(samples / "other-1-inverted.png", model=classifier)
+    assert isinstance(positive, Report)
+    assert isinstance(inverted, Report)
+    assert positive.shown_label == "PNEUMONIA"
+    assert inverted.shown_label == ""
+
+
 def test_numbers_out_of_range_are_refused(classifier: Classifier) -> None:
     with pytest.raises(UsageError, match="workers: expected 0 to 256, got -1"):
         Analyzer(classifier, workers=-1)

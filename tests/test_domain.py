@@ -148,6 +148,15 @@ def test_a_study_that_nobody_assessed_never_becomes_negative() -> None:
     assert study.not_assessed == 2
 
 
+def test_two_patients_under_one_study_uid_stay_apart() -> None:
+    first = make_report(Decision.POSITIVE, study="1.2")
+    second = make_report(Decision.NEGATIVE, study="1.2")
+    second = replace(second, header=replace(second.header, patient_id="P2"))
+    studies = group_studies([first, second])
+    assert [study.decision for study in studies] == ["positive", "negative"]
+    assert [study.key for study in studies] == ["1.2", "1.2"]
+
+
 def test_images_without_a_uid_are_studies_of_their_own_even_under_one_name() -> None:
     results = [make_report(Decision.NEGATIVE), make_report(Decision.POSITIVE)]
     assert [study.decision for study in group_studies(results)] == ["negative", "positive"]

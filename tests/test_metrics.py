@@ -6,13 +6,12 @@ import math
 
 import numpy as np
 import pytest
-from sklearn.metrics import log_loss, recall_score, roc_auc_score
+from sklearn.metrics import recall_score, roc_auc_score
 
 from chestx.metrics import (
     bootstrap_interval,
     compute_auroc,
     compute_ece,
-    compute_nll,
     compute_sensitivity_specificity,
     wilson_interval,
 )
@@ -31,17 +30,6 @@ def test_auroc_equals_scikit_learn_with_and_without_ties(levels: int) -> None:
 def test_auroc_of_one_class_is_not_a_number() -> None:
     assert math.isnan(compute_auroc(np.ones(3, dtype=bool), np.array([0.1, 0.2, 0.3])))
     assert math.isnan(compute_auroc(np.zeros(3, dtype=bool), np.array([0.1, 0.2, 0.3])))
-
-
-def test_nll_equals_scikit_learn() -> None:
-    generator = np.random.default_rng(1)
-    probabilities = generator.dirichlet(np.ones(3), size=200)
-    y_true = generator.integers(3, size=200)
-    assert compute_nll(y_true, probabilities) == pytest.approx(log_loss(y_true, probabilities))
-
-
-def test_nll_of_an_impossible_truth_is_large_and_finite() -> None:
-    assert 700 < compute_nll(np.array([0]), np.array([[0.0, 1.0]])) < 800
 
 
 def test_sensitivity_and_specificity_equal_scikit_learn_and_count_the_threshold_as_positive() -> (

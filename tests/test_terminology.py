@@ -111,15 +111,106 @@ def test_positive_names_every_positive_finding_most_probable_first_with_its_cave
     experimental = covid(0.8, caveat="Experimental: it learnt the source. Read docs/limits.md.")
     sentence = terminology.interpret([pneumonia(0.7), experimental], None)
     assert sentence == (
-        "Features of COVID-19 found (high probability, 0.80). "
+        "Features of COVID-19 found (0.80). "
         "Features of pneumonia found (high probability, 0.70). "
         "COVID-19: Experimental: it learnt the source."
     )
 
 
+CAVEAT = (
+    "Experimental; not a test for an infection: on a hospital outside the training data this "
+    "score separated nothing (AUROC 0.39). It learnt the source of the image."
+)
+FIRST = CAVEAT.partition(" It learnt")[0]
+
+
+def test_a_finding_with_a_caveat_has_no_words_of_certainty_and_is_followed_by_its_caveat() -> None:
+    sentence = terminology.interpret([pneumonia(0.01), covid(0.98, caveat=CAVEAT)], None)
+    assert sentence == f"Features of COVID-19 found (0.98). {FIRST}"
+
+
+@pytest.mark.parametrize("composite", [0.55, 0.91])
+def test_a_composite_speaks_the_caveats_of_all_that_it_names(composite: float) -> None:
+    findings = [pneumonia(0.3), covid(0.3, caveat=CAVEAT), make("TB", "TB", 0.1, caveat="See TB.")]
+    sentence = terminology.interpret(findings, any_finding(composite))
+    assert "pneumonia, COVID-19 or TB" in sentence
+    assert sentence.endswith(f" COVID-19: {FIRST} See TB.")
+    assert "probability" not in sentence
+
+
+def test_a_caveat_is_said_once_where_composite_and_finding_both_need_it() -> None:
+    sentence = terminology.interpret([pneumonia(0.3), covid(0.5, caveat=CAVEAT)], any_finding(0.9))
+    assert sentence == (
+        "Features of pneumonia or COVID-19 found, not told apart (0.90). "
+        f"Not decided: COVID-19 0.50 lies inside the band 0.40\u20130.60. COVID-19: {FIRST}"
+    )
+
+
+@pytest.mark.parametrize("probability", [0.5, 0.9])
+def test_an_undecided_finding_is_followed_by_its_caveat(probability: float) -> None:
+    sentence = terminology.interpret([covid(0.5, caveat=CAVEAT), pneumonia(probability)], None)
+    assert sentence.endswith(f". COVID-19: {FIRST}")
+
+
+@pytest.mark.parametrize(
+    ("single", "other", "composite", "headline"),
+    [
+        (0.93, 0.02, 0.95, "positive: features of pneumonia 0.93"),
+        (0.01, 0.98, 0.99, "positive: features of COVID-19 0.98 (experimental)"),
+        (0.45, 0.02, 0.47, "uncertain: features of pneumonia 0.45"),
+        (0.01, 0.45, 0.46, "uncertain: features of COVID-19 0.45 (experimental)"),
+        (0.45, 0.45, 0.9, "positive: features of pneumonia or COVID-19 (experimental) 0.90"),
+        (0.3, 0.25, 0.55, "uncertain: features of pneumonia or COVID-19 (experimental) 0.55"),
+        (
+            0.7,
+            0.8,
+            None,
+            "positive: features of COVID-19 0.80 (experimental), features of pneumonia 0.70",
+        ),
+        (
+            0.05,
+            0.02,
+            0.07,
+            "negative: features of pneumonia 0.05, features of COVID-19 0.02 (experimental)",
+        ),
+    ],
+)
+def test_a_headline_names_features_and_marks_what_has_a_caveat(
+    single: float, other: float, composite: float | None, headline: str
+) -> None:
+    findings = [pneumonia(single), covid(other, caveat=CAVEAT)]
+    whole = None if composite is None else any_finding(composite)
+    decision = terminology.decide_image(findings, whole)
+    assert terminology.write_headline(decision, findings, whole) == headline
+
+
+def test_a_headline_of_what_was_not_assessed_has_no_number() -> None:
+    assert (
+        terminology.write_headline(Decision.OUT_OF_SCOPE, [pneumonia(0.93)], None) == "out of scope"
+    )
+
+
+def test_a_mark_says_experimental_only_where_the_caveat_does() -> None:
+    assert terminology.add_mark("COVID-19", CAVEAT) == "COVID-19 (experimental)"
+    assert terminology.add_mark("TB", "Trained on adults.") == "TB (see caveat)"
+    assert terminology.add_mark("pneumonia", "") == "pneumonia"
+
+
+def test_a_number_and_its_words_agree() -> None:
+    sentence = terminology.interpret([pneumonia(0.899)], None)
+    assert sentence == "Features of pneumonia found (very high probability, 0.90)."
+
+
+def test_a_probability_of_a_table_is_written_like_the_one_it_came_from() -> None:
+    for probability in (0.99003, 0.00997, 0.0099951, 0.990051):
+        written = terminology.format_probability(round(probability, 4))
+        assert terminology.format_probability(probability) == written
+
+
 def test_a_caveat_that_names_its_label_is_not_prefixed() -> None:
     finding = covid(0.8, caveat="COVID-19 is experimental.")
-    assert terminology.interpret([finding], None).endswith("0.80). COVID-19 is experimental.")
+    sentence = terminology.interpret([finding, pneumonia(0.7)], None)
+    assert sentence.endswith("0.70). COVID-19 is experimental.")
 
 
 def test_positive_says_what_stays_undecided_beside_it() -> None:
@@ -239,6 +330,9 @@ def test_a_map_says_what_its_strong_end_means() -> None:
     finding = pneumonia(0.9)
     assert terminology.describe_map(finding, against_others=True) == (
         "strong evidence for pneumonia against the other labels"
+    )
+    assert terminology.describe_map(covid(0.9, caveat=CAVEAT), against_others=True) == (
+        "strong evidence for COVID-19 (experimental) against the other labels"
     )
     assert terminology.describe_map(finding, against_others=False) == (
         "strong evidence for pneumonia"

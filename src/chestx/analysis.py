@@ -20,14 +20,13 @@ from dataclasses import dataclass
 from queue import Empty, LifoQueue, SimpleQueue
 from traceback import extract_tb
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from jaxtyping import UInt8
 
 from chestx.domain import (
     ChestxError,
-    Decision,
     Failure,
     Limits,
     Prediction,
@@ -105,6 +104,7 @@ def judge_image(
     reasons, flags = assess_scope(card, image.header, image.quality, distance=distance)
     findings, any_finding = to_findings(card, prediction.probabilities)
     decision = decide_image(findings, any_finding, scope_reasons=reasons)
+    has_maps = card.heatmap == "cam"
     return Report(
         source=source,
         sha256=image.sha256,
@@ -121,9 +121,9 @@ def judge_image(
         flags=flags,
         interpretation=interpret(findings, any_finding, scope_reasons=reasons),
         distance=distance,
-        shown_label="" if decision is Decision.OUT_OF_SCOPE else choose_shown_label(findings),
+        shown_label=choose_shown_label(findings) if decision.is_assessed and has_maps else "",
         map_scales={label.key: label.map_scale for label in card.labels},
-        maps=prediction.maps if card.heatmap == "cam" else None,
+        maps=prediction.maps if has_maps else None,
         preview=image.preview,
     )
 
@@ -404,36 +404,64 @@ class ResultStream(Iterator[Result]):
         return frame
 
 
-def analyze(source: Source, *, model: Classifier | None = None, **options: Any) -> Result:
+def analyze(
+    source: Source,
+    *,
+    model: Classifier | None = None,
+    preview_size: int = PREVIEW_SIZE,
+    limits: Limits | None = None,
+) -> Result:
     """One image: a path or the bytes of a PNG, JPEG, TIFF, BMP or DICOM file.
+
+    It is decoded in this process: a child would take longer to start than an image to read.
 
     Args:
         source: a path or bytes.
         model: from :func:`chestx.load_model`; None for the default model.
-        options: of :class:`Analyzer`; ``workers`` is 0 unless given, since a child process takes
-            longer to start than an image to read.
+        preview_size: long side in pixels of the report's preview, 0 for none.
+        limits: what the file may cost.
 
     Returns:
         A :class:`~chestx.domain.Report`, or a :class:`~chestx.domain.Failure` with the reason.
     """
-    options = {"workers": 0, "threads": 1, **options}
-    with Analyzer(model or Classifier.load(), **options) as analyzer:
+    with Analyzer(
+        model or Classifier.load(threads=1),
+        workers=0,
+        threads=1,
+        preview_size=preview_size,
+        limits=limits,
+    ) as analyzer:
         return analyzer.analyze(source)
 
 
 def analyze_files(
-    sources: Iterable[Source], *, model: Classifier | None = None, **options: Any
+    sources: Iterable[Source],
+    *,
+    model: Classifier | None = None,
+    workers: int | None = None,
+    threads: int | None = None,
+    preview_size: int = PREVIEW_SIZE,
+    limits: Limits | None = None,
+    worker_limits: WorkerLimits | None = None,
 ) -> ResultStream:
     """Many images, several at once, in input order and bounded memory.
 
     Args:
         sources: paths or bytes; may be a generator.
         model: from :func:`chestx.load_model`; None for the default model.
-        options: of :class:`Analyzer`.
+        workers, threads, preview_size, limits, worker_limits: of :class:`Analyzer`.
 
     Returns:
         An iterator of results; ``.to_pandas()`` makes a table of it.
     """
     if isinstance(sources, str | bytes | os.PathLike):
         raise TypeError("expected a list of paths, got one; use chestx.analyze for one image")
-    return ResultStream(Analyzer(model or Classifier.load(), **options), sources)
+    analyzer = Analyzer(
+        model or Classifier.load(threads=threads),
+        workers=workers,
+        threads=threads,
+        preview_size=preview_size,
+        limits=limits,
+        worker_limits=worker_limits,
+    )
+    return ResultStream(analyzer, sources)

@@ -7,6 +7,7 @@ imports this one; this one imports none.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -171,6 +172,47 @@ class Radiograph:
         self.pixels.flags.writeable = False
 
 
+_LABEL_KEY = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+_JOINERS = "\u200c\u200d"  # Invisible, and letters of Persian and Indic words lean on them.
+_MAX_NAME, _MAX_PROSE, _MAX_NESTED = 64, 2_000, 8
+
+
+def _check_name(what: str, text: str) -> None:
+    """One line for a person, without anything that could move or hide other text."""
+    if not (
+        text.strip()
+        and len(text) <= _MAX_NAME
+        and all(letter.isprintable() or letter in _JOINERS for letter in text)
+    ):
+        raise ValueError(
+            f"{what}: expected 1 to {_MAX_NAME} printable characters, got {text!r:.80}"
+        )
+
+
+def _check_prose(what: str, text: str) -> None:
+    """Sentences: printable, with line breaks and the spaces that break no line."""
+    if len(text) > _MAX_PROSE or not all(
+        letter.isprintable() or letter in "\n\u00a0\u202f" + _JOINERS for letter in text
+    ):
+        raise ValueError(
+            f"{what}: expected at most {_MAX_PROSE:,} characters without control characters, "
+            f"got {len(text):,}: {text!r:.80}"
+        )
+
+
+def _check_nested(what: str, value: Any, depth: int = 0) -> None:
+    """Every text in plain JSON values, keys among them."""
+    if depth > _MAX_NESTED:
+        raise ValueError(f"{what}: expected values nested {_MAX_NESTED} deep at most, got deeper")
+    if isinstance(value, str):
+        _check_prose(what, value)
+    elif isinstance(value, dict | list):
+        keys = value if isinstance(value, dict) else ()
+        inner = value.values() if isinstance(value, dict) else value
+        for item in (*keys, *inner):
+            _check_nested(what, item, depth + 1)
+
+
 class Activation(StrEnum):
     """How logits become probabilities: labels that exclude each other, or not."""
 
@@ -259,8 +301,11 @@ class Label:
     """One output of a model.
 
     Attributes:
-        key: the class as the training data name it, e.g. ``PNEUMONIA``.
-        display: how it is written for a person, e.g. ``pneumonia``.
+        key: the class as the training data name it, e.g. ``PNEUMONIA``; a letter, then
+            at most 63 letters, digits and underscores, because columns are named after
+            it; never ANY_FINDING.
+        display: how it is written for a person, e.g. ``pneumonia``; at most 64
+            printable characters.
         role: whether it is a finding.
         operating_point: None for the ``no_finding`` label, which is never decided on.
         map_scale: value of the class activation map that is drawn at full strength
@@ -276,8 +321,13 @@ class Label:
     caveat: str = ""
 
     def __post_init__(self) -> None:
-        if not self.key or not self.display:
-            raise ValueError("label: expected a key and a display text, got an empty one")
+        if not _LABEL_KEY.fullmatch(self.key) or self.key == ANY_FINDING:
+            raise ValueError(
+                "label: expected a key of a letter and at most 63 letters, digits and underscores, "
+                f"and not {ANY_FINDING}, got {self.key!r:.80}"
+            )
+        _check_name(f"display of label {self.key}", self.display)
+        _check_prose(f"caveat of label {self.key}", self.caveat)
         if (self.role is LabelRole.FINDING) != (self.operating_point is not None):
             raise ValueError(
                 f"label {self.key}: a finding needs an operating point, no_finding has none"
@@ -315,7 +365,8 @@ class Figure:
         name: e.g. ``AUROC``, ``sensitivity``.
         subject: what was scored, e.g. ``1 - P(NORMAL)``.
         data: on which images, e.g. ``Kermany official test``.
-        value, low, high: the figure and its 95 % interval (None where none was taken).
+        value, low, high: the figure and its 95 % interval, both ends or neither
+            (None where none was taken).
         n: number of images.
         note: what a reader must know to not be misled.
     """
@@ -328,6 +379,24 @@ class Figure:
     low: float | None = None
     high: float | None = None
     note: str = ""
+
+    def __post_init__(self) -> None:
+        for what in ("name", "subject", "data", "note"):
+            _check_prose(f"figure {what}", getattr(self, what))
+        if (self.low is None) != (self.high is None):
+            raise ValueError(
+                f"figure {self.name!r:.80}: expected both low and high or neither, "
+                f"got {self.low} and {self.high}"
+            )
+        if (
+            self.low is not None
+            and self.high is not None
+            and not self.low <= self.value <= self.high
+        ):
+            raise ValueError(
+                f"figure {self.name!r:.80}: expected low <= value <= high, "
+                f"got {self.low}, {self.value}, {self.high}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -342,7 +411,7 @@ class ModelCard:
         activation: softmax or sigmoid.
         temperature: logits are divided by it before the activation.
         input: preprocessing.
-        heatmap: ``cam``, ``occlusion`` or ``none``.
+        heatmap: ``cam`` or ``none``.
         any_finding: operating point of 1 - P(no_finding); None without such a label.
         scope: which images it may answer for.
         embedding_size: length of the embedding.
@@ -380,10 +449,13 @@ class ModelCard:
             raise ValueError(f"labels: expected at least one and no key twice, got {keys}")
         if not self.findings:
             raise ValueError("labels: expected at least one finding")
-        if not (math.isfinite(self.temperature) and self.temperature > 0):
-            raise ValueError(f"temperature: expected a positive number, got {self.temperature}")
-        if self.heatmap not in ("cam", "occlusion", "none"):
-            raise ValueError(f"heatmap: expected cam, occlusion or none, got {self.heatmap}")
+        if not 0.001 <= self.temperature <= 1000:
+            raise ValueError(f"temperature: expected 0.001 to 1000, got {self.temperature}")
+        if self.heatmap not in ("cam", "none"):
+            raise ValueError(
+                "heatmap: expected cam or none (this version draws class activation maps only), "
+                f"got {self.heatmap!r:.80}"
+            )
         no_finding = [x for x in self.labels if x.role is LabelRole.NO_FINDING]
         if len(no_finding) > 1:
             raise ValueError("labels: expected at most one with the role no_finding")
@@ -391,6 +463,19 @@ class ModelCard:
             raise ValueError("any_finding: goes with exactly one no_finding label")
         if no_finding and self.activation is not Activation.SOFTMAX:
             raise ValueError("a no_finding label needs the softmax activation")
+        self._check_texts()
+
+    def _check_texts(self) -> None:
+        """Card texts reach terminals, pages and tables; a card may come from anywhere."""
+        for what in ("name", "version"):
+            _check_name(what, getattr(self, what))
+        for what in ("summary", "intended_use", "not_looked_for", "licence"):
+            _check_prose(what, getattr(self, what))
+        for sentence in self.limitations:
+            _check_prose("limitations", sentence)
+        for term in (*self.scope.modalities, *self.scope.body_parts, *self.scope.views):
+            _check_name("scope", term)
+        _check_nested("training", self.training)
 
     @property
     def findings(self) -> tuple[Label, ...]:
@@ -533,6 +618,11 @@ class Report:
         """Empty where the file states none."""
         return self.header.study_instance_uid
 
+    @property
+    def patient_id(self) -> str:
+        """Empty where the file states none."""
+        return self.header.patient_id
+
     def map_of(self, key: str) -> Float32[np.ndarray, "map_height map_width"] | None:
         """The evidence for one label, 0 (none) to 1 (full strength of the fixed scale)."""
         if self.maps is None:
@@ -568,6 +658,11 @@ class Failure:
         """Empty where the file states none, or was not read so far."""
         return self.header.study_instance_uid if self.header else ""
 
+    @property
+    def patient_id(self) -> str:
+        """Empty where the file states none, or was not read so far."""
+        return self.header.patient_id if self.header else ""
+
 
 Result = Report | Failure
 
@@ -588,6 +683,11 @@ class Answer(Protocol):
 
     @property
     def study_instance_uid(self) -> str:
+        """Empty where the file states none."""
+        ...
+
+    @property
+    def patient_id(self) -> str:
         """Empty where the file states none."""
         ...
 
@@ -621,19 +721,22 @@ class Study(Generic[AnswerT]):
 
 
 def group_studies(answers: Iterable[AnswerT]) -> list[Study[AnswerT]]:
-    """Groups images by StudyInstanceUID, in order of first appearance.
+    """Groups images by StudyInstanceUID and patient, in order of first appearance.
+
+    By both, because badly made files use one UID for several patients, and one of them
+    must not vanish behind another.
 
     A study's answer is that of its most urgent assessed image (only frontal images
     are assessed); where none was assessed, that of its most urgent image. A broken
     file whose header names a study stays in it; an image without a UID is a study.
     """
-    groups: dict[tuple[bool, str], list[AnswerT]] = {}
+    groups: dict[tuple[str, str], list[AnswerT]] = {}
     for position, answer in enumerate(answers):
         uid = answer.study_instance_uid
-        groups.setdefault((bool(uid), uid or str(position)), []).append(answer)
+        groups.setdefault((uid, answer.patient_id if uid else str(position)), []).append(answer)
     studies = []
-    for (has_uid, uid), members in groups.items():
+    for (uid, _), members in groups.items():
         assessed = [member for member in members if member.decision.is_assessed]
         answering = min(assessed or members, key=lambda member: member.decision.urgency)
-        studies.append(Study(uid if has_uid else members[0].source, tuple(members), answering))
+        studies.append(Study(uid or members[0].source, tuple(members), answering))
     return studies

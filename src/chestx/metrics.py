@@ -39,14 +39,6 @@ def compute_ece(
     return float(np.abs(gaps).sum() / len(y_true))
 
 
-def compute_nll(
-    y_true: Int[np.ndarray, " n"], probabilities: Float[np.ndarray, "n labels"]
-) -> float:
-    """Mean negative log-likelihood (nats) of the class that was true."""
-    chosen = probabilities[np.arange(len(y_true)), y_true].astype(np.float64)
-    return float(-np.log(np.maximum(chosen, np.finfo(np.float64).tiny)).mean())
-
-
 def compute_sensitivity_specificity(
     y_true: Bool[np.ndarray, " n"], y_prob: Float[np.ndarray, " n"], *, threshold: float
 ) -> tuple[float, float]:

@@ -2,7 +2,9 @@
 
 Every writer takes its codes and sentences from here, so the CSV, the picture and
 the page say the same thing. A negative answer never reads as a normal study, and
-COVID-19 never carries the disease's code, which would claim an infection.
+COVID-19 never carries the disease's code, which would claim an infection. What is
+found are features of a disease, never the disease; a finding with a caveat carries a
+mark, a number without words of certainty, and its caveat.
 """
 
 from __future__ import annotations
@@ -76,8 +78,15 @@ class Wording:
     probabilities: tuple[tuple[float, str], ...]
     """Least probability -> its words, falling."""
     or_word: str
+    headline: str
+    features: str
+    features_scored: str
+    marked: str
+    experimental: str
+    caveated: str
     negative: str
     positive: str
+    score: str
     not_told_apart: str
     not_told_apart_name: str
     uncertain: str
@@ -113,9 +122,16 @@ ENGLISH = Wording(
         (0.0, "very low probability"),
     ),
     or_word="or",
+    headline="{decision}: {basis}",
+    features="features of {names}",
+    features_scored="{features} {number}",
+    marked="{text} ({mark})",
+    experimental="experimental",
+    caveated="see caveat",
     negative="No features of {names} found; other disease not assessed.",
-    positive="Features of {names} found ({words}, {number}).",
-    not_told_apart="Features of {names} found, not told apart ({words}, {number}).",
+    positive="Features of {names} found ({score}).",
+    score="{words}, {number}",
+    not_told_apart="Features of {names} found, not told apart ({score}).",
     not_told_apart_name="{names}, not told apart,",
     uncertain="Uncertain: {parts}, where the model does not decide; a physician must decide.",
     uncertain_beside="Not decided: {parts}.",
@@ -133,6 +149,9 @@ ENGLISH = Wording(
     any_of_these="any of these",
     bar_key="Bar: probability 0 to 1; tick: threshold; light part: no decision.",
 )
+
+
+_MOST_SPOKEN = 3
 
 
 def get_codes(key: str) -> tuple[Code, ...]:
@@ -163,19 +182,70 @@ def format_probability(probability: float, *, operating_point: OperatingPoint | 
         decision = operating_point.decide(probability)
         while digits < 6 and operating_point.decide(round(probability, digits)) is not decision:
             digits += 1
-    if digits == 2 and probability > 0.99:
+    # The four digits of the tables decide, so that a page made from them writes the same.
+    if digits == 2 and round(probability, 4) > 0.99:
         return ">0.99"
-    if digits == 2 and probability < 0.01:
+    if digits == 2 and round(probability, 4) < 0.01:
         return "<0.01"
     return f"{probability:.{digits}f}"
 
 
-def name_any(findings: Sequence[Finding], *, words: Wording = ENGLISH) -> str:
-    """What the composite score is about, e.g. ``pneumonia or COVID-19``."""
-    names = [finding.display for finding in findings]
-    if len(names) < 2:
-        return "".join(names)
-    return f"{', '.join(names[:-1])} {words.or_word} {names[-1]}"
+def get_mark(caveat: str, *, words: Wording = ENGLISH) -> str:
+    """The mark that a finding with a caveat carries beside its name; empty without a caveat."""
+    if not caveat:
+        return ""
+    # Cards are written in English.
+    return words.experimental if caveat.lower().startswith("experimental") else words.caveated
+
+
+def add_mark(text: str, caveat: str, *, words: Wording = ENGLISH) -> str:
+    """A name or a score with the mark of its caveat, e.g. ``COVID-19 (experimental)``."""
+    mark = get_mark(caveat, words=words)
+    return words.marked.format(text=text, mark=mark) if mark else text
+
+
+def describe_basis(
+    decision: Decision,
+    findings: Sequence[Finding],
+    any_finding: Finding | None,
+    *,
+    words: Wording = ENGLISH,
+) -> str:
+    """What the decision on an image rests on: features with numbers, most probable first.
+
+    Args:
+        decision: of the image.
+        findings: one a finding label.
+        any_finding: the composite score, where the model has one.
+        words: the language.
+
+    Returns:
+        e.g. ``features of COVID-19 0.98 (experimental)``; empty where nothing was assessed.
+    """
+    if not decision.is_assessed:
+        return ""
+    matching = [x for x in _sort_findings(findings) if x.decision.value == decision.value]
+    if not matching and any_finding:
+        names = [add_mark(x.display, x.caveat, words=words) for x in findings]
+        return _score_features(_join_names(names, words), any_finding, words)
+    spoken = [
+        add_mark(_score_features(x.display, x, words), x.caveat, words=words)
+        for x in matching[:_MOST_SPOKEN]
+    ]
+    return ", ".join(spoken if len(matching) <= _MOST_SPOKEN else [*spoken, "\u2026"])
+
+
+def write_headline(
+    decision: Decision,
+    findings: Sequence[Finding],
+    any_finding: Finding | None,
+    *,
+    words: Wording = ENGLISH,
+) -> str:
+    """The answer for one image in a line, e.g. ``positive: features of pneumonia 0.93``."""
+    name = name_decision(decision, words=words)
+    basis = describe_basis(decision, findings, any_finding, words=words)
+    return words.headline.format(decision=name, basis=basis) if basis else name
 
 
 def decide_image(
@@ -222,23 +292,25 @@ def interpret(
     positive = [x for x in ordered if x.decision is FindingDecision.POSITIVE]
     uncertain = [x for x in ordered if x.decision is FindingDecision.UNCERTAIN]
     any_decision = any_finding.decision if any_finding else FindingDecision.NEGATIVE
-    names = name_any(findings, words=words)
+    names = _join_names([finding.display for finding in findings], words)
+    named: Sequence[Finding] = [*positive, *uncertain]
     if positive:
-        sentences = [_say_found(words.positive, x.display, x, words) for x in positive]
+        sentences = [_say_found(words.positive, x.display, x, [x], words) for x in positive]
     elif any_finding and any_decision is FindingDecision.POSITIVE:
-        sentences = [_say_found(words.not_told_apart, names, any_finding, words)]
+        sentences = [_say_found(words.not_told_apart, names, any_finding, findings, words)]
+        named = findings
     elif uncertain:
-        return _join_sentences(
-            [words.uncertain.format(parts=_say_bands(uncertain, words))], uncertain
-        )
+        sentence = words.uncertain.format(parts=_say_bands(uncertain, words))
+        return _join_sentences([sentence], uncertain)
     elif any_finding and any_decision is FindingDecision.UNCERTAIN:
         name = words.not_told_apart_name.format(names=names)
-        return words.uncertain.format(parts=_say_band(any_finding, name, words))
+        sentence = words.uncertain.format(parts=_say_band(any_finding, name, words))
+        return _join_sentences([sentence], findings)
     else:
         return words.negative.format(names=names)
     if uncertain:
         sentences.append(words.uncertain_beside.format(parts=_say_bands(uncertain, words)))
-    return _join_sentences(sentences, [*positive, *uncertain])
+    return _join_sentences(sentences, named)
 
 
 def interpret_failure(reason: str, *, words: Wording = ENGLISH) -> str:
@@ -282,7 +354,7 @@ def describe_map(finding: Finding, *, against_others: bool, words: Wording = ENG
         words: the language.
     """
     sentence = words.map_high_softmax if against_others else words.map_high
-    return sentence.format(name=finding.display)
+    return sentence.format(name=add_mark(finding.display, finding.caveat, words=words))
 
 
 def _sort_findings(findings: Sequence[Finding]) -> list[Finding]:
@@ -290,11 +362,31 @@ def _sort_findings(findings: Sequence[Finding]) -> list[Finding]:
     return sorted(findings, key=lambda x: (urgency.index(x.decision), -x.probability))
 
 
-def _say_found(sentence: str, names: str, finding: Finding, words: Wording) -> str:
-    """A sentence with the probability of a finding in words and as a number."""
-    level = next(text for least, text in words.probabilities if finding.probability >= least)
+def _join_names(names: Sequence[str], words: Wording) -> str:
+    if len(names) < 2:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} {words.or_word} {names[-1]}"
+
+
+def _score_features(names: str, finding: Finding, words: Wording) -> str:
     number = format_probability(finding.probability, operating_point=finding.operating_point)
-    return sentence.format(names=names, words=level, number=number)
+    return words.features_scored.format(features=words.features.format(names=names), number=number)
+
+
+def _say_found(
+    sentence: str, names: str, finding: Finding, named: Sequence[Finding], words: Wording
+) -> str:
+    """A sentence with the probability of a finding in words and as a number.
+
+    Words of certainty would contradict a caveat: where what is named has one, the
+    number stands alone.
+    """
+    score = format_probability(finding.probability, operating_point=finding.operating_point)
+    if not any(x.caveat for x in named):
+        rounded = round(finding.probability, 2)
+        level = next(text for least, text in words.probabilities if rounded >= least)
+        score = words.score.format(words=level, number=score)
+    return sentence.format(names=names, score=score)
 
 
 def _say_bands(findings: Sequence[Finding], words: Wording) -> str:
@@ -312,11 +404,15 @@ def _say_band(finding: Finding, name: str, words: Wording) -> str:
 
 
 def _join_sentences(sentences: Sequence[str], findings: Sequence[Finding]) -> str:
-    """The sentences, then the first sentence of each finding's caveat, saying whose it is."""
+    """The sentences, then the first sentence of each finding's caveat.
+
+    Where several findings are named, it says whose it is.
+    """
     for finding in findings:
         caveat = _trim(finding.caveat.split(". ")[0])
         if caveat:
-            prefix = "" if finding.display in caveat else f"{finding.display}: "
+            is_clear = len(findings) == 1 or finding.display in caveat
+            prefix = "" if is_clear else f"{finding.display}: "
             sentences = [*sentences, f"{prefix}{caveat}."]
     return " ".join(sentences)
 

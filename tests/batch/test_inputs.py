@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import subprocess
 from pathlib import Path
@@ -16,7 +15,7 @@ from chestx.domain import UsageError
 def collect(*arguments: object, text: str = "", exclude: Path | None = None) -> list[str]:
     inputs = collect_inputs(
         [str(argument) for argument in arguments],
-        standard_input=io.StringIO(text),
+        standard_input=text.encode(),
         exclude=exclude,
     )
     return inputs.paths
@@ -37,7 +36,7 @@ def test_a_folder_is_searched_through_in_a_stable_order(folder: Path) -> None:
 
 
 def test_litter_is_counted(folder: Path) -> None:
-    assert collect_inputs([str(folder)], standard_input=io.StringIO()).skipped == 2
+    assert collect_inputs([str(folder)], standard_input=b"").skipped == 2
 
 
 def test_the_output_folder_inside_the_input_is_not_read(folder: Path) -> None:
@@ -132,7 +131,21 @@ def test_a_csv_list_without_a_path_column_is_refused(folder: Path) -> None:
 
 
 def test_standard_input_gives_one_path_a_line() -> None:
-    assert collect("-", text="x.png\ny z.png\n") == ["x.png", "y z.png"]
+    assert collect("-", text="\ufeffx.png\r\ny z.png\n") == ["x.png", "y z.png"]
+
+
+def test_a_path_that_is_no_unicode_is_taken_as_the_system_knows_it() -> None:
+    inputs = collect_inputs(["-"], standard_input=b"caf\xe9.png\n")
+    assert os.fsencode(inputs.paths[0]) == b"caf\xe9.png"
+
+
+def test_results_of_an_earlier_run_are_no_radiographs(folder: Path) -> None:
+    (folder / "out" / "heatmaps").mkdir(parents=True)
+    for name in ("results.csv", "run.json", "heatmaps/1.jpg"):
+        (folder / "out" / name).write_bytes(b"x")
+    inputs = collect_inputs([str(folder)], standard_input=b"")
+    assert not [path for path in inputs.paths if "out" in Path(path).parts]
+    assert inputs.skipped == 3
 
 
 def test_an_argument_that_names_nothing_is_a_mistake(tmp_path: Path) -> None:

@@ -179,5 +179,5 @@ def test_a_folder_that_does_not_say_what_was_run_is_refused(
 ) -> None:
     for text in ("", "[]", '{"plan": 3}'):
         (cut / "run.json").write_text(text)
-        with pytest.raises(UsageError, match="cannot resume"):
+        with pytest.raises(UsageError, match=r"holds results\.csv that chestx did not write"):
             run(inbox, cut, classifier, resume=True)

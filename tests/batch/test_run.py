@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import shutil
@@ -36,7 +37,7 @@ def sample_run(
     samples: Path, classifier: Classifier, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, BatchSummary]:
     output = tmp_path_factory.mktemp("run") / "out"
-    paths = collect_inputs([str(samples)], standard_input=()).paths
+    paths = collect_inputs([str(samples)], standard_input=b"").paths
     return output, run(paths, output, classifier)
 
 
@@ -107,6 +108,7 @@ def test_the_run_is_written_down(
     assert record["model"]["checksum"] == classifier.identity.checksum
     assert record["counts"]["images"] == 12
     assert record["counts"]["failed"] == summary.failed == 1
+    assert record["status"] == "finished"
     assert {"read", "preprocess", "infer", "judge", "overlay", "pictures", "write"} <= set(
         record["stage_seconds"]
     )
@@ -116,7 +118,7 @@ def test_the_run_is_written_down(
 def test_identical_input_gives_identical_tables_whatever_the_threads(
     sample_run: tuple[Path, BatchSummary], samples: Path, classifier: Classifier, tmp_path: Path
 ) -> None:
-    paths = collect_inputs([str(samples)], standard_input=()).paths
+    paths = collect_inputs([str(samples)], standard_input=b"").paths
     options = (
         BatchOptions(threads=1, workers=1, batch_size=1, report=False),
         BatchOptions(threads=4, workers=0, batch_size=16, report=False),
@@ -138,7 +140,7 @@ def test_names_that_collide_or_hurt_still_give_one_picture_each(
         shutil.copyfile(samples / "child-2-normal.png", target)
     undecodable = os.fsencode(tmp_path / "in") + b"/caf\xe9.png"
     shutil.copyfile(os.fsencode(samples / "child-2-normal.png"), undecodable)
-    paths = collect_inputs([str(tmp_path / "in")], standard_input=()).paths
+    paths = collect_inputs([str(tmp_path / "in")], standard_input=b"").paths
     run(paths, tmp_path / "out", classifier)
     rows = read_table(tmp_path / "out" / "results.csv")
     assert len(rows) == 8
@@ -184,10 +186,66 @@ def test_an_earlier_result_is_kept_unless_told_otherwise(
     output = tmp_path / "out"
     run([str(samples / "child-1-normal.jpg")], output, classifier)
     (output / "notes.txt").write_text("mine")
-    with pytest.raises(UsageError, match="holds a result already"):
+    (output / "heatmaps" / "20240101_patient.png").write_text("mine")
+    with pytest.raises(UsageError, match=r"holds results\.csv already"):
         prepare_output(output, overwrite=False)
     prepare_output(output, overwrite=True)
-    assert [path.name for path in output.iterdir()] == ["notes.txt"]
+    left = {str(path.relative_to(output)) for path in output.rglob("*")}
+    assert left == {"notes.txt", "heatmaps", "heatmaps/20240101_patient.png"}
+
+
+@pytest.mark.parametrize("name", ["studies.csv", "run.json", "results.csv", "heatmaps/1_a.png"])
+@pytest.mark.parametrize("mode", ["", "overwrite", "resume"])
+def test_what_chestx_did_not_write_is_never_touched(tmp_path: Path, name: str, mode: str) -> None:
+    mine = tmp_path / name
+    mine.parent.mkdir(exist_ok=True)
+    mine.write_text("mine")
+    says = "did not write" if mode else "already"
+    with pytest.raises(UsageError, match=says):
+        prepare_output(tmp_path, overwrite=mode == "overwrite", resume=mode == "resume")
+    assert mine.read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["results.csv", "heatmaps", "pictures/views", "run.json"])
+def test_nothing_is_written_through_a_link(
+    samples: Path, classifier: Classifier, tmp_path: Path, name: str
+) -> None:
+    output, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (output / name).parent.mkdir(parents=True)
+    (output / name).symlink_to(elsewhere)
+    for mode in ({}, {"overwrite": True}, {"resume": True}):
+        with pytest.raises(UsageError, match="is a link"):
+            prepare_output(output, **mode)
+    assert not list(elsewhere.iterdir())
+
+
+def test_a_link_that_appears_in_the_place_of_a_picture_is_not_followed(
+    samples: Path, classifier: Classifier, tmp_path: Path
+) -> None:
+    output, precious = tmp_path / "out", tmp_path / "precious"
+    precious.write_text("mine")
+    prepare_output(output)
+    paths = [str(samples / "child-1-normal.jpg")]
+    (output / "heatmaps").mkdir()
+    (output / "heatmaps" / name_heatmap(0, paths[0], suffix="jpg")).symlink_to(precious)
+    options = BatchOptions(report=False, workers=0)
+    with pytest.raises(ChestxError, match="cannot be written"):
+        predict_files(paths, output, classifier=classifier, options=options)
+    assert precious.read_text() == "mine"
+
+
+def test_a_picture_that_cannot_be_drawn_does_not_cost_the_answer(
+    samples: Path, classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhaust(*args: object, **kwargs: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("chestx.batch.run.draw_overlay", exhaust)
+    paths = [str(samples / "child-1-normal.jpg")]
+    run(paths, tmp_path / "out", classifier, BatchOptions(report=False, workers=0))
+    (row,) = read_table(tmp_path / "out" / "results.csv")
+    assert (row["status"], row["decision"], row["heatmap"]) == ("ok", "negative", "")
 
 
 def test_a_second_run_in_the_same_folder_is_kept_out(
@@ -216,21 +274,18 @@ def test_an_output_that_cannot_be_made_or_written_is_said_in_one_line(
 
 
 def test_a_full_disk_ends_the_run_with_the_reason(
-    samples: Path, classifier: Classifier, tmp_path: Path
+    samples: Path, classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not Path("/dev/full").exists():
-        pytest.skip("this system has no /dev/full")
-    output = tmp_path / "out"
-    (output / "heatmaps").mkdir(parents=True)
-    paths = [str(samples / "child-1-normal.jpg")]
-    name = name_heatmap(0, paths[0], suffix="jpg")
-    (output / "heatmaps" / name).symlink_to("/dev/full")
+    def fill(path: Path, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr("chestx.batch.run.write_bytes", fill)
     with pytest.raises(ChestxError, match="No space left on device"):
-        predict_files(
-            paths,
-            output,
-            classifier=classifier,
-            options=BatchOptions(report=False, workers=0),
+        run(
+            [str(samples / "child-1-normal.jpg")],
+            tmp_path / "out",
+            classifier,
+            BatchOptions(report=False, workers=0),
         )
 
 

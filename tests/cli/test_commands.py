@@ -176,8 +176,92 @@ def test_convert_writes_what_a_reader_sees(samples: Path, tmp_path: Path) -> Non
     again = chestx("convert", source, tmp_path / "a.png")
     assert_one_line(again, code=2, says="is there already")
     broken = chestx("convert", samples / "other-2-damaged.jpg", tmp_path / "b.png")
-    assert_one_line(broken, code=1, says="")
+    assert_one_line(broken, code=1, says="JPEG")
     assert not (tmp_path / "b.png").exists()
+
+
+def test_convert_never_replaces_its_source_or_follows_a_link(samples: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "a.png"
+    picture.write_bytes((samples / "child-2-normal.png").read_bytes())
+    before = picture.read_bytes()
+    assert_one_line(chestx("convert", picture, picture, "--overwrite"), code=2, says="the source")
+    assert picture.read_bytes() == before
+    link = tmp_path / "link.png"
+    link.symlink_to(tmp_path / "elsewhere.png")
+    assert_one_line(chestx("convert", picture, link), code=2, says="is there already")
+    assert chestx("convert", picture, link, "--overwrite").returncode == 0
+    assert not link.is_symlink()
+    assert not (tmp_path / "elsewhere.png").exists()
+
+
+def test_what_was_passed_over_is_said_and_written_down(samples: Path, tmp_path: Path) -> None:
+    inbox = tmp_path / "in"
+    inbox.mkdir()
+    (inbox / "a.png").write_bytes((samples / "child-2-normal.png").read_bytes())
+    (inbox / "Thumbs.db").write_bytes(b"x")
+    run = chestx("predict", inbox, "-o", tmp_path / "out", "--no-heatmaps", "--no-report")
+    assert "1 image, 1 study" in run.stdout
+    assert "passed over        1" in run.stdout
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert record["counts"]["skipped"] == 1
+
+
+@pytest.mark.parametrize("redirection", ["| true", ">&-", "> /dev/full"])
+def test_an_output_that_nobody_reads_does_not_change_the_exit_code(
+    samples: Path, tmp_path: Path, redirection: str
+) -> None:
+    program = f"{sys.executable} -c 'from chestx.cli import main; main()'"
+    command = f"{program} predict {samples} -o {tmp_path / 'out'} --no-heatmaps --no-report"
+    shell = f"set -o pipefail; {command} {redirection}"
+    run = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stderr) == (3, "")
+
+
+@pytest.mark.parametrize("redirection", ["<&-", "< /dev/null"])
+def test_a_standard_input_that_holds_nothing_is_wrong_usage(
+    tmp_path: Path, redirection: str
+) -> None:
+    program = f"{sys.executable} -c 'from chestx.cli import main; main()'"
+    shell = f"{program} predict - -o {tmp_path / 'out'} {redirection}"
+    run = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False)
+    assert run.returncode == 2
+    assert run.stderr == "chestx: standard input: no file found in it\n"
+
+
+def test_what_decoders_print_stays_out_of_the_log(cxr: Path, tmp_path: Path) -> None:
+    leg = cxr / "originals" / "dicom" / "RG3_JPLY"
+    run = chestx("predict", leg, "-o", tmp_path / "out", "-q", "--log-json")
+    assert run.returncode == 0
+    assert [json.loads(line)["message"] for line in run.stderr.splitlines()] == [
+        "started",
+        "finished",
+    ]
+
+
+def test_a_night_is_run_once_and_finished_if_it_was_cut(
+    samples: Path, repository: Path, tmp_path: Path
+) -> None:
+    program = tmp_path / "chestx"
+    program.write_text(f"#!{sys.executable}\nfrom chestx.cli import main\nmain()\n")
+    program.chmod(0o755)
+    inbox, results = tmp_path / "in", tmp_path / "out"
+    inbox.mkdir()
+
+    def run_night() -> Run:
+        return subprocess.run(
+            ["bash", str(repository / "examples" / "nightly.sh"), str(inbox), str(results)],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "CHESTX": str(program)},
+        )
+
+    assert "nothing in" in run_night().stdout
+    (inbox / "a.jpg").write_bytes((samples / "other-2-damaged.jpg").read_bytes())
+    first = run_night()
+    assert (first.returncode, "some files could not be read" in first.stdout) == (3, True)
+    second = run_night()
+    assert (second.returncode, "finished already" in second.stdout) == (0, True)
 
 
 def test_version_and_help_are_there() -> None:

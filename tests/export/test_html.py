@@ -164,11 +164,35 @@ def test_a_finding_has_its_number_in_words_and_its_decision() -> None:
     assert data["images"][0]["findings"][0] == [0.9999, ">0.99", "positive"]
     assert [x["name"] for x in data["findings"]] == [
         "pneumonia",
-        "COVID-19 features",
+        "COVID-19 features (see caveat)",
         "any of these",
     ]
     assert data["findings"][0]["threshold"] == 0.5
     assert data["words"]["decisions"]["out_of_scope"] == "out of scope"
+
+
+def test_an_answer_says_what_it_rests_on_as_the_picture_does() -> None:
+    caveat = "Experimental; not a test."
+    labels = (*CARD.labels[:2], replace(CARD.labels[2], display="COVID-19", caveat=caveat))
+    card = replace(CARD, labels=labels)
+    found = {"decision_COVID19": "positive", "probability_COVID19": "0.98"}
+    images = [
+        make_image("a", 0.01, decision="positive", **found),
+        make_image("b", 0.1, decision="uncertain", decision_any_finding="uncertain"),
+        make_image("c", 0.9, decision="out_of_scope"),
+    ]
+    data = read_data(render_report(images, run=RUN, card=card))
+    assert [image.get("basis") for image in data["images"]] == [
+        "features of COVID-19 0.98 (experimental)",
+        "features of pneumonia or COVID-19 (experimental) 0.10",
+        None,
+    ]
+    assert data["findings"][1]["name"] == "COVID-19 (experimental)"
+    assert data["findings"][1]["caveat"] == caveat
+    assert data["layers"]["COVID19"] == {
+        "name": "COVID-19 (experimental)",
+        "strong": "strong evidence for COVID-19 (experimental) against the other labels",
+    }
 
 
 def test_the_map_of_the_most_urgent_finding_comes_first() -> None:
@@ -340,15 +364,22 @@ def test_a_path_cannot_name_a_scheme() -> None:
 
 def test_no_text_can_end_the_data_block() -> None:
     text = "</script><!--<script>&\u2028\u2029\u202e\x00\udcff"
-    page = render_report([make_image("a", path=text)], run=RUN, card=replace(CARD, summary=text))
+    page = render_report([make_image("a", path=text)], run=RUN, card=CARD)
     block = page.split('id="data">')[1].split("</script>")[0]
     assert block.isascii()
     assert not re.search(r"[<>&]", block)
     data = read_data(page)
-    assert data["card"]["summary"] == text
     assert data["images"][0]["path"] == (
         r"</script><!--<script>&\u2028\u2029\u202e\x00" + "\\udcff"
     )
+
+
+def test_no_text_of_a_card_can_end_the_data_block() -> None:
+    text = "</script><!--<script>&"
+    page = render_report([], run=RUN, card=replace(CARD, summary=text))
+    block = page.split('id="data">')[1].split("</script>")[0]
+    assert not re.search(r"[<>&]", block)
+    assert read_data(page)["card"]["summary"] == text
 
 
 def test_text_that_looks_like_a_marker_of_the_template_stays_text() -> None:

@@ -352,9 +352,11 @@ def test_the_worklist_shows_the_most_urgent_image_first(show: Open) -> None:
         "pneumonia",
         "0.90",
         "Answer 0.",
-        "age unknown",
+        "features of pneumonia 0.90",
+        "COVID-19 features (see caveat)",
     ):
         assert text in first
+    assert "features of" not in page.text(".row:nth-child(5)"), "of a negative the bars say enough"
     failed = page.text(".row:nth-child(3)")
     assert "failed" in failed
     assert "broken" in failed
@@ -365,6 +367,15 @@ def test_the_worklist_shows_the_most_urgent_image_first(show: Open) -> None:
         in (page.text("#totals"))
     )
     assert page.text("header .caveat") == CAVEAT
+
+
+def test_a_routine_flag_stands_in_the_large_view_and_not_in_each_row(show: Open) -> None:
+    page = show([make_image(0, 0.9, {"quality_flags": "age_unknown colour_marks"})])
+    page.wait_for("document.querySelectorAll('.row .thumb').length === 1")
+    assert page.text(".row .tags") == "remark: colour marks"
+    page.press("j", "Enter")
+    assert page.text("#answer .tags") == "remark: age unknown, remark: colour marks"
+    assert "features of pneumonia 0.90" in page.text("#viewer-title")
 
 
 def test_nothing_is_asked_of_any_network(show: Open) -> None:
@@ -400,7 +411,7 @@ def test_the_keys_go_through_the_list_and_the_large_view(show: Open) -> None:
     page.press("j", "ArrowDown", "k")
     assert read_state(page)["focus"] == "1.png"
     page.press("Enter")
-    assert read_state(page)["title"].endswith("uncertain 2 of 5 1.png")
+    assert read_state(page)["title"].endswith("uncertain features of pneumonia 0.45 2 of 5 1.png")
     page.press("j", "j")
     assert read_state(page)["title"].endswith("out of scope 4 of 5 3.png")
     page.press("k")
@@ -597,7 +608,7 @@ def test_the_help_names_every_key(show: Open) -> None:
 
 
 def test_images_of_a_study_have_a_heading(show: Open) -> None:
-    uid = {"StudyInstanceUID": "1.2.3", "AccessionNumber": "ACC9"}
+    uid = {"StudyInstanceUID": "1.2.3", "AccessionNumber": "ACC9", "PatientID": "PAT9"}
     page = show([make_image(0, 0.9, uid), make_image(1, None, uid), make_image(2, 0.7)])
     heading = page.text(".study")
     assert "ACC9" in heading
@@ -731,27 +742,32 @@ def test_the_text_of_a_file_is_shown_as_it_is(show: Open) -> None:
 def test_no_text_of_a_card_or_a_run_becomes_code(
     show: Open, monkeypatch: pytest.MonkeyPatch, without_policy: bool
 ) -> None:
-    text = " ".join(HARM)
-    labels = tuple(replace(label, display=text, caveat=text) for label in CARD.labels)
+    # A card takes no control characters and only short names.
+    text = "".join(letter for letter in " ".join(HARM) if letter.isprintable())
+    name = "</b><script>window.harmed=1</script>"
+    labels = tuple(replace(label, display=name, caveat=text) for label in CARD.labels)
     card = replace(
         CARD,
         labels=labels,
-        name=text,
-        version=text,
+        name=name,
+        version=name,
         summary=text,
         intended_use=text,
         not_looked_for=text,
         licence=text,
         limitations=(text,),
     )
-    monkeypatch.setitem(RUN, "started", text)
-    monkeypatch.setitem(RUN, "model", {"checksum": text, "precision": text})
+    harm = " ".join(HARM)
+    monkeypatch.setitem(RUN, "started", harm)
+    monkeypatch.setitem(RUN, "model", {"checksum": harm, "precision": harm})
     page = show([make_image(0, 0.9)], card=card, without_policy=without_policy)
     page.press("j", "Enter", " ", "2", "Escape")
     page.click("#tab-run")
     page.click("#tab-model")
     assert page.evaluate(CLEAN)
-    assert text in page.evaluate("document.querySelector('#model').textContent")
+    shown = page.evaluate("document.querySelector('#model').textContent")
+    assert text in shown
+    assert name in shown
     assert page.list_events("Runtime.exceptionThrown") == []
 
 

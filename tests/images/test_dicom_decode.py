@@ -330,6 +330,21 @@ def test_rle_that_grows_past_the_image_is_refused(make_dicom: Make) -> None:
         decode_dicom(data, limits=LIMITS)
 
 
+@pytest.mark.parametrize(
+    "offsets", [(64, 0xFFFFFFF0), (5000, 64), (0, 0), (64, 64), (65, 1000)], ids=str
+)
+def test_rle_segments_that_do_not_follow_each_other_are_refused(
+    offsets: tuple[int, int], make_dicom: Make, capfd: pytest.CaptureFixture[str]
+) -> None:
+    values = make_noise(12, is_signed=False)
+    stream = extract_stream(make_dicom(values, syntax=RLELossless, compress={}))
+    damaged = stream[:4] + struct.pack("<2L", *offsets) + stream[12:]
+    data = make_dicom(values, syntax=RLELossless, codestream=damaged)
+    with pytest.raises(UnreadableImageError, match="RLE pixel data are damaged"):
+        decode_dicom(data, limits=LIMITS)
+    assert not capfd.readouterr().err
+
+
 @pytest.mark.parametrize("option", ["+eb", "+e1"])
 def test_jpeg_cut_short_or_of_another_process_is_refused(
     option: str, make_dicom: Make, tmp_path: Path
@@ -368,7 +383,7 @@ def test_a_jpeg_header_that_would_end_the_process_is_cleaned_or_refused(
     assert np.array_equal(read_stored(data), want)
     no_tables = stream.replace(b"\xff\xc4", b"\x32\xc4", 1)
     data = make_dicom(values, bits=bits, syntax=syntax, codestream=no_tables)
-    with pytest.raises(UnreadableImageError, match="holds no scan"):
+    with pytest.raises(UnreadableImageError, match="JPEG pixel data: expected a whole JPEG"):
         decode_dicom(data, limits=LIMITS)
 
 

@@ -314,3 +314,82 @@ def test_noise_behind_the_mark_is_refused() -> None:
     for _ in range(40):
         data = bytes(128) + b"DICM" + source.randbytes(3000)
         assert refuse(data)[0]
+
+
+def write_text(tag: int, value: bytes) -> bytes:
+    """An element with a 32-bit length, which explicit VR lets any text claim by UT."""
+    return struct.pack("<HH2sHL", tag >> 16, tag & 0xFFFF, b"UT", 0, len(value)) + value
+
+
+def write_long(data: bytes, tag: int, value: bytes) -> bytes:
+    return data.replace(b"\xe0\x7f\x10\x00OW", write_text(tag, value) + b"\xe0\x7f\x10\x00OW", 1)
+
+
+@pytest.mark.parametrize(
+    ("tag", "fill"),
+    [
+        (Tag.WindowCenter, b"1\\"),
+        (Tag.WindowCenter, b"\\"),
+        (Tag.PatientID, b"\x1b$B "),
+        (Tag.PatientID, b"\xe9\xe9"),
+        (Tag.SpecificCharacterSet, b"\\"),
+        (Tag.Rows, b"\x30\x00"),
+    ],
+)
+def test_a_value_of_many_megabytes_costs_nothing(tag: Tag, fill: bytes, make_dicom: Make) -> None:
+    import tracemalloc
+
+    data = write_long(make_dicom(RAMP), tag, fill * (16_000_000 // len(fill)))
+    tracemalloc.start()
+    try:
+        header = decode_dicom(data, limits=LIMITS).header
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 4_000_000
+    assert len(header.patient_id) <= 64
+
+
+def test_a_long_list_of_numbers_is_read_up_to_the_last_whole_one(make_dicom: Make) -> None:
+    file = read_dicom_file(
+        write_long(make_dicom(RAMP), Tag.WindowCenter, b"2048\\" * 1000), limits=LIMITS
+    )
+    numbers = file.data_set.read_decimals(Tag.WindowCenter)
+    assert 100 < len(numbers) < 1000
+    assert set(numbers) == {2048.0}
+
+
+@pytest.mark.parametrize(("frames", "shown"), [(b"9" * 5000, "9" * 12 + "..."), (b"12", "12")])
+def test_a_number_of_frames_of_any_length_is_named(
+    frames: bytes, shown: str, make_dicom: Make
+) -> None:
+    reason, _ = refuse(write_long(make_dicom(RAMP), Tag.NumberOfFrames, frames))
+    assert reason.startswith(f"NumberOfFrames: expected one frame, got {shown};")
+
+
+def test_notes_are_bounded(make_dicom: Make) -> None:
+    inside = ITEM + struct.pack("<L", 6) + b"x" * 6
+    broken = b"".join(
+        struct.pack("<HH2sHL", 0x0008, 0x2000 + i % 50, b"SQ", 0, len(inside)) + inside
+        for i in range(2000)
+    )
+    notes = decode_dicom(insert_before_modality(make_dicom(RAMP), broken), limits=LIMITS)
+    assert len(notes.header.notes) == 11
+    assert notes.header.notes[-1] == "and 40 more"
+    assert all(len(note) <= 200 for note in notes.header.notes)
+
+
+def test_deflated_data_are_held_once(make_dicom: Make) -> None:
+    import tracemalloc
+
+    data = make_dicom(RAMP, syntax=DeflatedExplicitVRLittleEndian)
+    head = data[: 144 + struct.unpack_from("<L", data, 140)[0]]
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    bomb = b"".join(packer.compress(bytes(1 << 20)) for _ in range(64)) + packer.flush()
+    tracemalloc.start()
+    try:
+        refuse(head + bomb, Limits(max_bytes=1 << 25))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1.5 * (1 << 25)

@@ -106,6 +106,19 @@ def test_the_sentence_names_value_and_limit() -> None:
     assert reason.sentence == "The image is blank: its grey values span 0 of 255, needed 40."
 
 
+def test_orientation_is_told_in_plain_words_and_measured_in_the_measures(
+    chests: list[np.ndarray],
+) -> None:
+    inverted, turned = assess(255 - chests[0]), assess(np.rot90(chests[0]).copy())
+    assert [reason.sentence for reason in inverted.reasons] == [
+        "The image looks inverted (bone dark, air bright), or is no frontal chest radiograph."
+    ]
+    assert [reason.sentence for reason in turned.reasons] == [
+        "The image looks turned by a quarter or a half, or is no frontal chest radiograph."
+    ]
+    assert {"positive_score", "rotation_lead", "correction_lead"} <= inverted.measures.keys()
+
+
 def test_low_contrast_is_found() -> None:
     assert "low_contrast" in codes(assess((smooth_noise() // 10 + 100).astype(np.uint8)))
 

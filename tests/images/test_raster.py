@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import tracemalloc
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +13,10 @@ from typing import Literal
 import cv2
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, TiffImagePlugin
 
 from chestx.domain import Limits, Radiograph, UnreadableImageError
+from chestx.images import raster, structure
 from chestx.images.raster import decode_raster
 
 LIMITS = Limits()
@@ -520,10 +522,148 @@ def test_packed_side_notes_are_never_unpacked(
     assert seen[0] < len(data) - len(bomb)
 
 
-def test_thousands_of_scans_are_refused(grey: np.ndarray) -> None:
+def test_a_repeated_scan_is_refused(grey: np.ndarray) -> None:
     data = save(Image.fromarray(grey), "JPEG", progressive=True)
     last = data.rindex(b"\xff\xda")
-    assert "more than 100 scans" in refusal(data[:-2] + data[last:-2] * 200 + b"\xff\xd9")
+    assert "comes twice" in refusal(data[:-2] + data[last:-2] + b"\xff\xd9")
+
+
+def test_more_scans_than_any_encoder_writes_are_refused(grey: np.ndarray) -> None:
+    data = save(Image.fromarray(grey), "JPEG", progressive=True)
+    second = data.index(b"\xff\xda", data.index(b"\xff\xda") + 2)
+    band_by_band = b"".join(
+        b"\xff\xda\x00\x08\x01\x01\x00" + bytes([k, k, bits]) + b"\x15"
+        for bits in (0x01, 0x10)
+        for k in range(1, 64)
+    )
+    assert "more than 100 scans" in refusal(data[:second] + band_by_band + b"\xff\xd9")
+
+
+def test_more_chunks_than_any_encoder_writes_are_refused(
+    grey: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = make_png(
+        [row.tobytes() for row in grey],
+        width=80,
+        bits=8,
+        kind=0,
+        before=png_chunk(b"tEXt", b"") * 50,
+    )
+    decode(data)
+    monkeypatch.setattr(structure, "MAX_PNG_CHUNKS", 50)
+    assert "more than 50 chunks" in refusal(data)
+
+
+@pytest.mark.parametrize("opaque", [False, True])
+def test_a_large_16_bit_picture_with_alpha_needs_little_beside_its_samples(opaque: bool) -> None:
+    samples = np.full((1500, 1500, 4), 9000, np.uint16)
+    samples[..., 3] = 65535 if opaque else 30000
+    encoded, buffer = cv2.imencode(".png", samples, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    assert encoded
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(raster, "BLOCK", 100_000)
+        tracemalloc.start()
+        decode(buffer.tobytes())
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert peak < 1.5 * samples.nbytes
+
+
+def add_entries(data: bytes, entries: list[tuple[int, int, int, int]]) -> bytes:
+    """A little-endian TIFF with more entries, in a directory moved to its end."""
+    (directory,) = struct.unpack_from("<I", data, 4)
+    (count,) = struct.unpack_from("<H", data, directory)
+    listed = data[directory + 2 : directory + 2 + 12 * count]
+    listed += b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    new = struct.pack("<H", count + len(entries)) + listed + bytes(4)
+    return data[:4] + struct.pack("<I", len(data)) + data[8:] + new
+
+
+def test_a_tiff_directory_of_too_many_entries_is_refused(grey: np.ndarray) -> None:
+    data = add_entries(make_tiff(grey), [(40_000 + i, 1, 1, 0) for i in range(200)])
+    assert "has 209 entries, 200 at most" in refusal(data)
+
+
+def test_tiff_values_that_are_larger_than_the_file_together_are_refused(grey: np.ndarray) -> None:
+    # Each lies inside of the file, and all at the same place.
+    data = add_entries(make_tiff(grey), [(40_000 + i, 1, 4000, 8) for i in range(2)])
+    assert "larger than it is" in refusal(data)
+
+
+def test_tiff_entries_that_are_not_needed_are_kept_from_the_decoder(grey: np.ndarray) -> None:
+    data = add_entries(make_tiff(grey), [(34675, 7, 3000, 8), (34665, 4, 1, 8), (330, 4, 1, 8)])
+    image = Image.open(io.BytesIO(raster.examine_raster(data).data))
+    assert isinstance(image, TiffImagePlugin.TiffImageFile)
+    assert not {34675, 34665, 330} & set(image.tag_v2)
+    np.testing.assert_array_equal(decode(data).pixels, grey)
+
+
+def test_a_tiff_that_states_something_twice_is_refused(grey: np.ndarray) -> None:
+    assert "two entries for tag 256" in refusal(add_entries(make_tiff(grey), [(256, 4, 1, 30_000)]))
+
+
+def test_tiff_strips_that_lie_across_each_other_are_refused(grey: np.ndarray) -> None:
+    sizes = struct.pack("<3I", 1600, 1600, 1600)
+    wrong = struct.pack("<3I", 4800, 4799, 4798)
+    data = make_tiff(grey, strips=3)
+    starts = struct.unpack_from("<3I", data, data.index(sizes) - 12)
+    places = struct.pack("<3I", *starts)
+    across = data.replace(places, struct.pack("<3I", *[starts[0]] * 3)).replace(sizes, wrong)
+    assert "lie across each other" in refusal(across)
+
+
+def test_a_tiff_of_too_many_values_a_pixel_is_refused(grey: np.ndarray) -> None:
+    assert "at most 6 values a pixel, got 7" in refusal(make_tiff(np.dstack([grey] * 7)))
+
+
+@pytest.mark.parametrize("side", [2048, 0x7FFFFFF0])
+def test_tiff_tiles_far_larger_than_the_picture_are_refused(grey: np.ndarray, side: int) -> None:
+    data = make_tiled_tiff(np.zeros((1024, 2048), np.uint8), side=1024)
+    larger = data.replace(
+        struct.pack("<HHII", 323, 3, 1, 1024), struct.pack("<HHII", 323, 4, 1, side)
+    )
+    assert decode(data).pixels.shape == (1024, 2048)
+    assert f"tiles of 1024 x {side} pixels are larger than 2048 x 1024" in refusal(larger)
+
+
+def test_a_tile_of_a_usual_size_may_be_larger_than_the_picture() -> None:
+    tiles = np.arange(256 * 512, dtype=np.uint32).reshape(256, 512).astype(np.uint8)
+    data = make_tiled_tiff(tiles, side=256)
+    for tag, stored, size in ((256, 512, 300), (257, 256, 60)):
+        data = data.replace(
+            struct.pack("<HHII", tag, 3, 1, stored), struct.pack("<HHII", tag, 3, 1, size)
+        )
+    np.testing.assert_array_equal(decode(data).pixels, tiles[:60, :300])
+
+
+def jpeg_in_tiff(grey: np.ndarray) -> tuple[bytes, int]:
+    """A TIFF of one JPEG strip, and where the entry of its length is."""
+    data = save(Image.fromarray(grey), "TIFF", compression="jpeg")
+    return data, data.index(struct.pack("<HHI", 279, 4, 1))
+
+
+def test_a_jpeg_strip_of_a_tiff_that_lacks_blocks_is_refused(grey: np.ndarray) -> None:
+    data, entry = jpeg_in_tiff(grey)
+    start = struct.unpack_from("<I", data, data.index(struct.pack("<HHI", 273, 4, 1)) + 8)[0]
+    end = start + struct.unpack_from("<I", data, entry + 8)[0]
+    assert data[end - 2 : end] == b"\xff\xd9"
+    cut = bytearray(data)
+    cut[end - 100 : end - 98] = b"\xff\xd9"
+    assert "pixels of a strip or tile are missing" in refusal(bytes(cut))
+
+
+def test_a_jpeg_strip_of_a_tiff_that_is_larger_than_its_place_is_refused(grey: np.ndarray) -> None:
+    data, _ = jpeg_in_tiff(grey)
+    frame = data.index(b"\xff\xc0")
+    larger = data[: frame + 5] + struct.pack(">HH", 60_000, 60_000) + data[frame + 9 :]
+    assert "another size or depth" in refusal(larger)
+
+
+def test_giant_jpeg_tables_of_a_tiff_are_refused(grey: np.ndarray) -> None:
+    data, _ = jpeg_in_tiff(grey)
+    at = data.index(struct.pack("<HH", 347, 7)) + 4
+    longer = data[:at] + struct.pack("<I", 4097) + data[at + 4 :] + bytes(10_000)
+    assert "its JPEG tables have 4097 bytes" in refusal(longer)
 
 
 # --- other formats ---
@@ -544,6 +684,7 @@ OTHERS: dict[str, bytes] = {
     "JPEG 2000": b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(60),
     "BigTIFF": b"II+\0" + bytes(60),
     "text file": "Größe;Befund\n1;keiner\n".encode(),
+    "a text file": b"BMI;age\n22;40\n" * 20,
     "unknown kind": bytes(range(256)),
 }
 

@@ -203,6 +203,18 @@ def test_running_out_of_memory_becomes_a_sentence(
     assert "expected a picture that fits the memory" in refusal_to_decode(png)
 
 
+def test_running_out_of_memory_in_opencv_becomes_the_same_sentence(
+    png: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        error = cv2.error("Failed to allocate")
+        error.code = cv2.Error.StsNoMem
+        raise error
+
+    monkeypatch.setattr(raster, "_decode_with_opencv", fail)
+    assert "expected a picture that fits the memory" in refusal_to_decode(png)
+
+
 def test_dicom_is_told_by_content(cxr: Path) -> None:
     name = "1.2.276.0.7230010.3.1.4.8323329.6904.1517875201.850819.dcm"
     shown = read_radiograph((cxr / "originals" / "dicom" / name).read_bytes())

@@ -159,7 +159,7 @@ def test_the_map_of_every_logit_is_grad_cam_by_hooks(name: str, tmp_path: Path) 
         module.eval()
     path = tmp_path / "model.onnx"
     _export(module, path)
-    outputs = load_runtime(path).run(pixels)
+    outputs = load_runtime(path.read_bytes()).run(pixels)
     np.testing.assert_allclose(
         outputs.logits, module(torch.from_numpy(pixels))[0].detach().numpy(), rtol=0, atol=1e-4
     )
@@ -232,7 +232,7 @@ def test_the_maps_of_the_shipped_graph_are_grad_cam_by_hooks(default_folder: Pat
     for weight in graph._weights.values():
         weight.requires_grad_(weight.is_floating_point())
     pixels = _tiny_noise(224, 2)
-    outputs = load_runtime(default_folder / "model.onnx").run(pixels)
+    outputs = load_runtime((default_folder / "model.onnx").read_bytes()).run(pixels)
     logits = graph.run(torch.from_numpy(pixels)).detach().numpy()
     np.testing.assert_allclose(outputs.logits, logits, rtol=0, atol=1e-4)
     for label in range(LABELS):
@@ -260,6 +260,6 @@ def test_the_weights_that_training_starts_from_are_those_of_the_shipped_graph(
         logits = logits - logits.mean(1, keepdim=True)
         weight = network.classifier.weight - network.classifier.weight.mean(0)
         maps = torch.einsum("bchw,lc->blhw", found, weight).numpy()
-    outputs = load_runtime(default_folder / "model.onnx").run(pixels)
+    outputs = load_runtime((default_folder / "model.onnx").read_bytes()).run(pixels)
     np.testing.assert_allclose(logits.numpy(), outputs.logits, rtol=0, atol=0.02)
     np.testing.assert_allclose(maps, outputs.maps, rtol=0, atol=0.01 * np.abs(outputs.maps).max())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -136,6 +137,47 @@ def test_another_answer_than_the_known_one_is_noticed(classifier: Classifier) ->
         changed = Classifier(_with_reference(classifier, known_logits=wrong), classifier._runtime)
         with pytest.raises(InvalidModelError, match="do not use it on this machine"):
             changed.check()
+
+
+@pytest.mark.parametrize(
+    ("pixels", "logits"),
+    [
+        (np.zeros((0, 224, 224), np.uint8), np.zeros((0, 3), np.float32)),
+        (np.zeros((1, 64, 64), np.uint8), np.zeros((1, 3), np.float32)),
+        (np.zeros(3, np.uint8), np.zeros((3, 3), np.float32)),
+        (np.zeros((), np.uint8), np.zeros((), np.float32)),
+        (np.zeros((1, 224, 224), np.float32), np.zeros((1, 3), np.float32)),
+        (np.zeros((2, 224, 224), np.uint8), np.zeros((1, 3), np.float32)),
+        (np.zeros((2, 224, 224), np.uint8), np.zeros((2, 4), np.float32)),
+        (np.zeros((2, 224, 224), np.uint8), np.zeros((2, 3), np.float64)),
+        (np.zeros((65, 224, 224), np.uint8), np.zeros((65, 3), np.float32)),
+    ],
+)
+def test_known_answers_of_another_form_are_refused(
+    classifier: Classifier, pixels: np.ndarray, logits: np.ndarray
+) -> None:
+    changed = Classifier(
+        _with_reference(classifier, known_pixels=pixels, known_logits=logits), classifier._runtime
+    )
+    with pytest.raises(
+        InvalidModelError, match=r"expected known_pixels of uint8 \[images, 224, 224\] and"
+    ):
+        changed.check()
+
+
+def test_the_graph_that_runs_is_the_one_that_was_verified(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[bytes] = []
+
+    def load(data: bytes, **options: object) -> object:
+        ran.append(data)
+        return classifier._runtime
+
+    monkeypatch.setattr("chestx.models.classifier.load_runtime", load)
+    folder = Classifier.load().folder
+    assert ran == [folder.graph]
+    assert hashlib.sha256(ran[0]).hexdigest() == folder.card.files["model.onnx"]
 
 
 def test_a_folder_without_known_answers_cannot_be_checked(classifier: Classifier) -> None:

@@ -6,7 +6,9 @@ import hashlib
 import io
 import json
 import logging
+import os
 import pickle
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +31,7 @@ def test_a_whole_folder_is_loaded(write_folder: WriteFolder) -> None:
     assert folder.identity.checksum == hashlib.sha256((path / "card.json").read_bytes()).hexdigest()
     assert folder.reference["mean"].shape == (4,)
     assert not folder.reference["mean"].flags.writeable
-    assert folder.model_onnx.read_bytes() == b"graph"
+    assert folder.graph == b"graph"
 
 
 def test_the_folder_that_the_package_carries_is_whole(default_folder: Path) -> None:
@@ -63,6 +65,80 @@ def test_a_huge_card_is_refused_unread(write_folder: WriteFolder) -> None:
     with (path / "card.json").open("wb") as stream:
         stream.truncate(5 * 1024 * 1024)
     with pytest.raises(InvalidModelError, match="expected at most 4194304 bytes, got 5242880"):
+        load_model_folder(path)
+
+
+def test_a_graph_that_is_swapped_after_the_check_does_not_run(write_folder: WriteFolder) -> None:
+    path = write_folder()
+    folder = load_model_folder(path)
+    (path / "model.onnx").write_bytes(b"another")
+    assert folder.graph == b"graph"
+    assert hashlib.sha256(folder.graph).hexdigest() == folder.card.files["model.onnx"]
+
+
+def _forbid(monkeypatch: pytest.MonkeyPatch, call: str, forbidden: Path) -> None:
+    """Lets a file or folder answer as one without permission does, even to root."""
+    real = getattr(Path, call)
+
+    def answer(path: Path, *arguments: object, **options: object) -> object:
+        if path == forbidden:
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, call, answer)
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        ("open", "card.json"),
+        ("is_file", "card.json"),
+        ("open", "model.onnx"),
+        ("is_file", "model.onnx"),
+        ("open", "reference.npz"),
+        ("open", "LICENSE"),
+        ("exists", "model.safetensors"),
+        ("is_dir", ""),
+    ],
+)
+def test_what_cannot_be_read_is_refused_by_name_and_hides_no_other_model(
+    write_folder: WriteFolder,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    call: str,
+    name: str,
+) -> None:
+    path, other = write_folder("closed"), write_folder("open", named="other")
+    _forbid(monkeypatch, call, path / name)
+    reason = f"{path / name}: expected a readable file or folder, got: Permission denied"
+    with pytest.raises(InvalidModelError, match=re.escape(reason)):
+        load_model_folder(path)
+    assert resolve_model(path) == path
+    monkeypatch.setenv("CHESTX_MODELS", f"{path}{os.pathsep}{other}")
+    with caplog.at_level(logging.WARNING):
+        found = [folder.path for folder in list_model_folders()]
+    assert found == [resolve_model(), other]
+    assert reason in caplog.text
+    assert resolve_model("other") == other
+
+
+@pytest.mark.parametrize("name", ["card.json", "model.onnx", "reference.npz", "LICENSE"])
+def test_a_folder_in_the_place_of_a_file_is_refused(write_folder: WriteFolder, name: str) -> None:
+    path = write_folder()
+    (path / name).unlink()
+    (path / name).mkdir()
+    with pytest.raises(InvalidModelError, match=f"{name}: expected .*it is missing"):
+        load_model_folder(path)
+
+
+def test_a_name_too_long_for_the_file_system_is_refused(write_folder: WriteFolder) -> None:
+    path = write_folder()
+    document = json.loads((path / "card.json").read_text(encoding="utf-8"))
+    document["files"]["a" * 5000] = "0" * 64
+    (path / "card.json").write_text(json.dumps(document), encoding="utf-8")
+    with pytest.raises(
+        InvalidModelError, match="expected a readable file or folder, got: File name"
+    ):
         load_model_folder(path)
 
 
@@ -171,6 +247,58 @@ def _save_bomb(buffer: io.BytesIO) -> None:
     ):
         for _ in range(260):
             out.write(bytes(1024 * 1024))
+
+
+def _save_member(data: bytes, name: str = "mean.npy") -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, data)
+    return buffer.getvalue()
+
+
+def _npy(shape: str) -> bytes:
+    """A version 1 npy file of 16 bytes that claims a shape."""
+    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(16)
+
+
+def _patch_members(data: bytes, *, local: int, central: int, value: bytes) -> bytes:
+    """Overwrites a field of the one member's two headers, at its offset in each."""
+    changed = bytearray(data)
+    for mark, offset in ((b"PK\x03\x04", local), (b"PK\x01\x02", central)):
+        start = data.index(mark) + offset
+        changed[start : start + len(value)] = value
+    return bytes(changed)
+
+
+def _bad_deflate() -> bytes:
+    data = _save_member(_npy("(16,)"))
+    start = 30 + len("mean.npy")
+    return data[:start] + b"\xff" * 8 + data[start + 8 :]
+
+
+PLAIN = _save_member(_npy("(16,)"))
+HOSTILE_REFERENCES = {
+    "a shape of 10**12": _save_member(_npy("(1000000000000,)")),
+    "a shape of 10**30": _save_member(_npy(f"({10**30},)")),
+    "a negative shape": _save_member(_npy("(-4,)")),
+    "a header of brackets": _save_member(_npy("(" * 5000)),
+    "bad deflate": _bad_deflate(),
+    "method 99": _patch_members(PLAIN, local=8, central=10, value=b"\x63\x00"),
+    "encrypted": _patch_members(PLAIN, local=6, central=8, value=b"\x01\x00"),
+    "text": _bytes_of(lambda buffer: np.savez(buffer, mean=np.array(["a", "b"]))),
+    "dates": _bytes_of(lambda buffer: np.savez(buffer, mean=np.array(["2020"], "M8[Y]"))),
+    "a member that is no array": _save_member(b"just bytes"),
+    "a member of another name": _save_member(b"just bytes", "note.txt"),
+    "npy and zip at once": _npy("(16,)") + PLAIN,
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE_REFERENCES)
+def test_a_hostile_reference_is_refused_in_a_sentence(write_folder: WriteFolder, name: str) -> None:
+    path = write_folder(reference__npz=HOSTILE_REFERENCES[name])
+    with pytest.raises(InvalidModelError, match="expected an npz of plain arrays, got"):
+        load_model_folder(path)
 
 
 @pytest.mark.parametrize(

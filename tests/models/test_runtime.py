@@ -20,18 +20,25 @@ from onnx import TensorProto, helper, numpy_helper
 
 from chestx.domain import InvalidModelError, UsageError
 from chestx.models.onnx_file import check_onnx_bytes
-from chestx.models.runtime import GraphShape, Outputs, Runtime, RuntimeKind, load_runtime
+from chestx.models.runtime import (
+    GraphShape,
+    Outputs,
+    Runtime,
+    RuntimeKind,
+    count_usable_cores,
+    load_runtime,
+)
 
 KINDS: list[RuntimeKind] = ["openvino", "onnxruntime"]
 
 
 @pytest.fixture(scope="module")
-def model_onnx(default_folder: Path) -> Path:
-    return default_folder / "model.onnx"
+def model_onnx(default_folder: Path) -> bytes:
+    return (default_folder / "model.onnx").read_bytes()
 
 
 @pytest.fixture(scope="module")
-def runtimes(model_onnx: Path) -> dict[RuntimeKind, Runtime]:
+def runtimes(model_onnx: bytes) -> dict[RuntimeKind, Runtime]:
     return {kind: load_runtime(model_onnx, kind=kind) for kind in KINDS}
 
 
@@ -108,7 +115,7 @@ def test_an_image_has_the_same_bits_in_every_batch(
 @pytest.mark.parametrize("threads", [1, 2])
 def test_four_callers_at_once_get_the_bits_of_one(
     runtimes: dict[RuntimeKind, Runtime],
-    model_onnx: Path,
+    model_onnx: bytes,
     noise: np.ndarray,
     kind: RuntimeKind,
     threads: int,
@@ -159,21 +166,16 @@ def test_input_of_another_size_is_refused(
 
 
 def test_the_runtime_that_is_not_installed_says_how_to_install_it(
-    model_onnx: Path, monkeypatch: pytest.MonkeyPatch
+    model_onnx: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(UsageError, match=r'pip install "chestx\[onnxruntime\]"'):
         load_runtime(model_onnx, kind="onnxruntime")
 
 
-def test_no_threads_are_refused(model_onnx: Path) -> None:
+def test_no_threads_are_refused(model_onnx: bytes) -> None:
     with pytest.raises(UsageError, match="threads: expected 1 or more, got 0"):
         load_runtime(model_onnx, threads=0)
-
-
-def test_a_graph_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InvalidModelError, match=r"gone\.onnx: expected a readable ONNX file"):
-        load_runtime(tmp_path / "gone.onnx")
 
 
 def _make_graph(
@@ -216,10 +218,8 @@ def _make_graph(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_small_graph_of_the_right_form_runs(tmp_path: Path, kind: RuntimeKind) -> None:
-    path = tmp_path / "model.onnx"
-    path.write_bytes(_make_graph().SerializeToString())
-    runtime = load_runtime(path, kind=kind)
+def test_a_small_graph_of_the_right_form_runs(kind: RuntimeKind) -> None:
+    runtime = load_runtime(_make_graph().SerializeToString(), kind=kind)
     assert runtime.shape == GraphShape(32, 2, 4, (4, 4))
     assert runtime.run(np.zeros((2, 1, 32, 32), np.uint8)).logits.shape == (2, 2)
 
@@ -251,23 +251,18 @@ def test_a_small_graph_of_the_right_form_runs(tmp_path: Path, kind: RuntimeKind)
     ],
 )
 def test_a_graph_of_another_form_is_refused(
-    tmp_path: Path, kind: RuntimeKind, make: Callable[[], onnx.ModelProto], message: str
+    kind: RuntimeKind, make: Callable[[], onnx.ModelProto], message: str
 ) -> None:
-    path = tmp_path / "model.onnx"
-    path.write_bytes(make().SerializeToString())
+    data = make().SerializeToString()
     with pytest.raises(InvalidModelError, match=message):
-        load_runtime(path, kind=kind)
+        load_runtime(data, kind=kind)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("kept", [0, 1, 1000, -5000])
-def test_a_graph_that_was_cut_is_refused(
-    tmp_path: Path, model_onnx: Path, kind: RuntimeKind, kept: int
-) -> None:
-    path = tmp_path / "model.onnx"
-    path.write_bytes(model_onnx.read_bytes()[:kept])
+def test_a_graph_that_was_cut_is_refused(model_onnx: bytes, kind: RuntimeKind, kept: int) -> None:
     with pytest.raises(InvalidModelError, match=r"model\.onnx: expected an ONNX graph, got"):
-        load_runtime(path, kind=kind)
+        load_runtime(model_onnx[:kept], kind=kind)
 
 
 def test_bytes_that_are_no_graph_are_refused() -> None:
@@ -278,7 +273,7 @@ def test_bytes_that_are_no_graph_are_refused() -> None:
                 check_onnx_bytes(generator.bytes(size))
 
 
-def test_weights_outside_the_file_are_refused_wherever_they_hide(tmp_path: Path) -> None:
+def test_weights_outside_the_file_are_refused_wherever_they_hide() -> None:
     def move_out(tensor: onnx.TensorProto) -> None:
         onnx.external_data_helper.set_external_data(tensor, "../../etc/passwd")
 
@@ -299,11 +294,10 @@ def test_weights_outside_the_file_are_refused_wherever_they_hide(tmp_path: Path)
     only_location = _make_graph()
     only_location.graph.initializer[0].data_location = TensorProto.EXTERNAL
 
-    path = tmp_path / "model.onnx"
     for model in (initializer, constant, branch, only_location):
-        path.write_bytes(model.SerializeToString())
+        data = model.SerializeToString()
         with pytest.raises(InvalidModelError, match="got a reference to another file"):
-            load_runtime(path)
+            load_runtime(data)
 
 
 WATCH = """
@@ -331,7 +325,7 @@ print(json.dumps({{"seen": seen, "children": sum(children, []), "written": writt
 RUN = """
 import numpy as np
 from chestx.models.runtime import load_runtime
-runtime = load_runtime(Path({path!r}))
+runtime = load_runtime(Path({path!r}).read_bytes())
 runtime.run(np.zeros((1, 1, 224, 224), np.uint8))
 # Modules of OpenVINO that import the telemetry on first use.
 import openvino.tools.ovc
@@ -363,9 +357,9 @@ def _watch(action: str, home: Path) -> dict[str, list[str]]:
 
 
 def test_nothing_is_sent_started_or_written_when_openvino_runs(
-    tmp_path: Path, model_onnx: Path
+    tmp_path: Path, default_folder: Path
 ) -> None:
-    found = _watch(RUN.format(path=str(model_onnx)), tmp_path / "home")
+    found = _watch(RUN.format(path=str(default_folder / "model.onnx")), tmp_path / "home")
     assert found == {"seen": [], "children": [], "written": []}
 
 
@@ -373,3 +367,25 @@ def test_the_same_watch_sees_the_telemetry_of_openvino_without_the_guard(tmp_pat
     found = _watch(RUN_UNGUARDED, tmp_path / "home")
     assert found["seen"]
     assert found["written"]
+
+
+@pytest.mark.parametrize(
+    ("files", "most"),
+    [
+        ({"cpu.max": "max 100000\n"}, None),
+        ({"cpu.max": "100000 100000\n"}, 1),
+        ({"cpu.max": "50000 100000\n"}, 1),
+        ({"cpu/cpu.cfs_quota_us": "100000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 1),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
+        ({"cpu.max": "nonsense\n"}, None),
+        ({}, None),
+    ],
+)
+def test_a_quota_of_the_control_group_bounds_the_cores(
+    tmp_path: Path, files: dict[str, str], most: int | None
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    available = len(os.sched_getaffinity(0))
+    assert count_usable_cores(tmp_path) == (most or available)

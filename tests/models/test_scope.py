@@ -70,6 +70,16 @@ def test_a_lateral_view_stays_lateral_whatever_else_is_said(scoped: ModelCard) -
     assert [reason.code for reason in reasons] == ["lateral"]
 
 
+@pytest.mark.parametrize("part", ["CHEST LAT", "Lateral chest", "CHEST/LL", "RLAT^CHEST"])
+def test_a_body_part_that_says_lateral_is_lateral(scoped: ModelCard, part: str) -> None:
+    reasons, _ = judge(scoped, body_part_examined=part, view_position="PA")
+    assert [reason.code for reason in reasons] == ["lateral"]
+
+
+def test_the_left_of_a_chest_is_no_lateral_view(scoped: ModelCard) -> None:
+    assert judge(scoped, body_part_examined="CHEST L", view_position="PA")[0] == ()
+
+
 @pytest.mark.parametrize(
     ("header", "code", "sentence"),
     [
@@ -94,8 +104,42 @@ def test_a_lateral_view_stays_lateral_whatever_else_is_said(scoped: ModelCard) -
             "view",
             "DICOM ViewPosition is RLD; the model answers for PA, AP.",
         ),
-        ({"age_years": 0.5}, "age", "The patient is 0.5 years old; the model answers from 1."),
-        ({"age_years": 91.0}, "age", "The patient is 91 years old; the model answers up to 90."),
+        (
+            {"body_part_examined": "THORAX^LAT CHEST"},
+            "lateral",
+            "DICOM BodyPartExamined is THORAX^LAT CHEST, a lateral view; "
+            "the model answers for PA, AP.",
+        ),
+        (
+            {"age_years": 0.5},
+            "age",
+            "The patient is 6 months old; the model answers from 12 months.",
+        ),
+        (
+            {"age_years": 11 * 365.25 / 12 / 365.25},
+            "age",
+            "The patient is 11 months old; the model answers from 12 months.",
+        ),
+        (
+            {"age_years": 364 / 365.25},
+            "age",
+            "The patient is 11 months old; the model answers from 12 months.",
+        ),
+        (
+            {"age_years": 0.1},
+            "age",
+            "The patient is 1 month old; the model answers from 12 months.",
+        ),
+        (
+            {"age_years": 0.01},
+            "age",
+            "The patient is less than 1 month old; the model answers from 12 months.",
+        ),
+        (
+            {"age_years": 91.0},
+            "age",
+            "The patient is 91 years old; the model answers up to 90 years.",
+        ),
         (
             {"distance": 2.01},
             "unlike_training",
@@ -220,6 +264,16 @@ def test_embeddings_that_cannot_be_are_refused(
         ({"mean": None}, "got none named mean"),
         ({"mean": np.zeros(39, np.float32)}, "expected directions of shape (12, 39)"),
         ({"scales": np.zeros(12, np.float32)}, "expected positive scales"),
+        ({"residual_scale": np.zeros((), np.float32)}, "expected positive scales"),
+        ({"mean": np.full(40, np.nan, np.float32)}, "expected mean of finite float32 numbers"),
+        ({"mean": np.zeros(40)}, "expected mean of finite float32 numbers, got others (float64)"),
+        ({"mean": np.array(["a"] * 40)}, "expected mean of finite float32 numbers"),
+        ({"mean": np.zeros((1, 40), np.float32)}, "for mean and scales of one dimension"),
+        ({"residual_scale": np.ones(2, np.float32)}, "one residual_scale, got shapes"),
+        (
+            {"scales": np.ones(0, np.float32), "directions": np.ones((0, 40), np.float32)},
+            "expected directions of shape (0, 40)",
+        ),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(

@@ -19,6 +19,10 @@ from chestx.rendering.overlay import draw_overlay, encode_picture
 from chestx.terminology import choose_shown_label, decide_image, interpret
 
 POINT = OperatingPoint(0.5, 0.4, 0.6)
+COVID_CAVEAT = (
+    "Experimental; not a test for an infection: on a hospital outside the training data this "
+    "score separated nothing (AUROC 0.39). It learnt the source."
+)
 LATERAL = ScopeReason("lateral", "The view is LATERAL; the model was made for frontal views.")
 
 
@@ -35,10 +39,10 @@ def make_report(
     if preview is None:
         preview = np.tile(np.linspace(0, 255, 384, dtype=np.uint8), (512, 1))
     findings = tuple(
-        Finding(key, display, value, POINT.decide(value), POINT)
-        for key, display, value in (
-            ("PNEUMONIA", "pneumonia", pneumonia),
-            ("COVID19", "COVID-19", covid),
+        Finding(key, display, value, POINT.decide(value), POINT, caveat)
+        for key, display, value, caveat in (
+            ("PNEUMONIA", "pneumonia", pneumonia, ""),
+            ("COVID19", "COVID-19", covid, COVID_CAVEAT),
         )
     )
     total = min(1.0, pneumonia + covid)
@@ -150,10 +154,17 @@ def test_out_of_scope_shows_the_reasons_and_neither_map_nor_probability(
 @pytest.mark.parametrize(
     ("values", "headline"),
     [
-        ({"pneumonia": 0.93}, "positive: pneumonia 0.93"),
-        ({"pneumonia": 0.55, "covid": 0.0}, "uncertain: pneumonia 0.55"),
-        ({"pneumonia": 0.05, "covid": 0.02}, "negative: pneumonia 0.05, COVID-19 0.02"),
-        ({"pneumonia": 0.35, "covid": 0.36}, "positive: pneumonia or COVID-19 0.71"),
+        ({"pneumonia": 0.93}, "positive: features of pneumonia 0.93"),
+        ({"pneumonia": 0.55, "covid": 0.0}, "uncertain: features of pneumonia 0.55"),
+        ({"pneumonia": 0.01, "covid": 0.98}, "positive: features of COVID-19 0.98 (experimental)"),
+        (
+            {"pneumonia": 0.05, "covid": 0.02},
+            "negative: features of pneumonia 0.05, features of COVID-19 0.02 (experimental)",
+        ),
+        (
+            {"pneumonia": 0.35, "covid": 0.36},
+            "positive: features of pneumonia or COVID-19 (experimental) 0.71",
+        ),
     ],
 )
 def test_the_headline_says_the_decision_and_what_it_rests_on(
@@ -184,6 +195,42 @@ def test_everything_that_keeps_a_reader_from_error_is_on_the_picture(spoken: lis
         "chestx-default 0.1 (abcdef012345)",
     ):
         assert said in spoken, said
+
+
+def test_the_bar_of_an_experimental_finding_carries_the_word(spoken: list[str]) -> None:
+    draw_overlay(make_report())
+    assert spoken.count("(experimental)") == 1
+    assert spoken[spoken.index("(experimental)") + 1] == "COVID-19"
+
+
+def test_a_mark_stays_whole_beside_a_name_that_is_too_long() -> None:
+    short, long, plain = (np.zeros((20, 216, 3), np.uint8) for _ in range(3))
+    overlay._draw_name(short, "name", "Experimental.")
+    overlay._draw_name(long, "name " * 40, "Experimental.")
+    overlay._draw_name(plain, "name " * 40, "")
+    mark = text.draw_line("(experimental)", size=overlay._BODY, width=216)
+    for cell in (short, long):
+        quiet = (cell == overlay._QUIET).all(axis=2)
+        assert quiet.sum() == (mark == 255).sum() > 0
+    assert not (plain == overlay._QUIET).all(axis=2).any()
+
+
+@pytest.mark.parametrize("values", [(0.93, 0.98), (0.01, 0.98), (0.45, 0.55), (0.3, 0.25)])
+def test_the_longest_answers_of_the_shipped_labels_are_not_cut(
+    values: tuple[float, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut: list[str] = []
+
+    def record(line: str, *_: Any) -> str:
+        cut.append(line)
+        return line
+
+    monkeypatch.setattr(text, "_cut", record)
+    text._draw_line.cache_clear()
+    overlay._draw_scale.cache_clear()
+    draw_overlay(make_report(pneumonia=values[0], covid=values[1]), title="a.png")
+    text._draw_line.cache_clear()
+    assert cut == []
 
 
 def test_labels_that_do_not_exclude_each_other_claim_no_comparison(spoken: list[str]) -> None:

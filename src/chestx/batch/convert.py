@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import cv2
 
+from chestx.batch.journal import write_whole
 from chestx.domain import ChestxError, ImageHeader, UsageError
 from chestx.images.reading import read_radiograph
 
@@ -25,11 +27,15 @@ def convert_file(source: Path, target: Path, *, overwrite: bool = False) -> Imag
     """
     if target.suffix.lower() != ".png":
         raise UsageError(f"{str(target)!r}: expected a name that ends in .png")
-    if target.exists() and not overwrite:
-        raise UsageError(f"{str(target)!r} is there already; give --overwrite to replace it")
+    if os.path.lexists(target):
+        if not overwrite:
+            raise UsageError(f"{str(target)!r} is there already; give --overwrite to replace it")
+        if target.exists() and source.exists() and target.samefile(source):
+            raise UsageError(f"{str(target)!r} is the source itself; name another file")
     radiograph = read_radiograph(source)
     try:
-        target.write_bytes(cv2.imencode(".png", radiograph.pixels)[1].tobytes())
+        with write_whole(target) as file:
+            file.write(cv2.imencode(".png", radiograph.pixels)[1].tobytes())
     except OSError as error:
         raise ChestxError(f"{str(target)!r} cannot be written: {error.strerror}") from error
     return radiograph.header

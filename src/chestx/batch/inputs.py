@@ -6,7 +6,7 @@ import csv
 import glob
 import io
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +23,9 @@ PATH_COLUMNS = ("path", "file", "filename")
 
 STANDARD_INPUT = "-"
 
+OWN_RESULT = frozenset({"results.csv", "run.json"})
+"""A folder with both holds results of chestx, whose pictures are no radiographs."""
+
 MAX_LIST_BYTES = 256 * 1024 * 1024
 
 
@@ -32,7 +35,7 @@ class Inputs:
 
     Attributes:
         paths: in the order in which they were named, folders in the order of their names.
-        skipped: names in folders that were passed over as litter.
+        skipped: names in folders that were passed over: litter, and results of chestx.
     """
 
     paths: list[str] = field(default_factory=list)
@@ -40,7 +43,7 @@ class Inputs:
 
 
 def collect_inputs(
-    arguments: Sequence[str], *, standard_input: Iterable[str], exclude: Path | None = None
+    arguments: Sequence[str], *, standard_input: bytes, exclude: Path | None = None
 ) -> Inputs:
     """Finds the files behind files, folders, patterns and lists.
 
@@ -50,7 +53,7 @@ def collect_inputs(
     Args:
         arguments: files, folders (searched through and through), patterns
             (``*.dcm``, ``**/*.png``), ``.txt``/``.csv`` lists, or ``-``.
-        standard_input: its lines are read where an argument is ``-``; one path a line.
+        standard_input: what it holds where an argument is ``-``: one path a line.
         exclude: a folder that is not searched, namely the output.
 
     Raises:
@@ -61,7 +64,7 @@ def collect_inputs(
     for argument in arguments:
         before = len(inputs.paths)
         if argument == STANDARD_INPUT:
-            inputs.paths += _read_lines(standard_input)
+            inputs.paths += _read_lines(_decode_list(standard_input))
         elif os.path.isdir(argument):
             _walk_folder(argument, inputs, excluded=excluded)
         elif Path(argument).suffix.lower() in LIST_SUFFIXES and os.path.isfile(argument):
@@ -127,6 +130,9 @@ def _list_folder(
     if identity in seen or identity == excluded:
         return []
     seen.add(identity)
+    if {entry.name for entry in entries} >= OWN_RESULT:
+        inputs.skipped += 1
+        return []
     return entries
 
 
@@ -137,8 +143,13 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _read_lines(lines: Iterable[str]) -> list[str]:
-    return [line.rstrip("\r\n") for line in lines if line.strip()]
+def _read_lines(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.strip()]
+
+
+def _decode_list(data: bytes) -> str:
+    """Paths may hold bytes that are no Unicode; they come out as the system knows them."""
+    return data.decode("utf-8-sig", "surrogateescape")
 
 
 def _read_list(path: Path) -> list[str]:
@@ -146,14 +157,10 @@ def _read_list(path: Path) -> list[str]:
     try:
         if path.stat().st_size > MAX_LIST_BYTES:
             raise UsageError(f"{str(path)!r}: a list of more than {MAX_LIST_BYTES >> 20} MiB")
-        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+        text = _decode_list(path.read_bytes())
     except OSError as error:
         raise UsageError(f"{str(path)!r}: cannot be read: {error.strerror}") from error
-    names = (
-        _read_csv_column(text, path)
-        if path.suffix.lower() == ".csv"
-        else _read_lines(text.splitlines())
-    )
+    names = _read_csv_column(text, path) if path.suffix.lower() == ".csv" else _read_lines(text)
     return [os.path.join(path.parent, name) for name in names]
 
 

@@ -34,7 +34,7 @@ from chestx.batch.options import (
     STUDIES,
     BatchOptions,
 )
-from chestx.domain import UnreadableImageError, UsageError
+from chestx.domain import CAVEAT, ChestxError, UnreadableImageError, UsageError
 from chestx.export.table import Row, neutralise_cell
 from chestx.images.reading import load_bytes
 from chestx.models.classifier import Classifier
@@ -42,7 +42,9 @@ from chestx.models.classifier import Classifier
 _SYNC_S = 2.0
 # These change how fast a run is, not what it writes.
 _SPEED_OPTIONS = ("workers", "threads", "batch_size")
-_OWN_PICTURE = re.compile(r"\d{6,}(_[A-Za-z0-9._-]+)?\.(jpg|png|json)")
+_OWN_PICTURE = re.compile(r"(\d{6,})(_[A-Za-z0-9._-]+)?\.(jpg|png|json)")
+_OWN_FILES = (RESULTS, STUDIES, REPORT, JSON_LINES, PARQUET, RUN)
+_OWN_NAMES = (*_OWN_FILES, HEATMAPS, PICTURES)
 _PICTURE_FOLDERS = (HEATMAPS, f"{PICTURES}/views", f"{PICTURES}/thumbnails", f"{PICTURES}/maps")
 
 Plan = dict[str, Any]
@@ -63,24 +65,42 @@ def describe_plan(paths: Sequence[str], *, classifier: Classifier, options: Batc
 
 
 def prepare_output(folder: Path, *, overwrite: bool = False, resume: bool = False) -> None:
-    """Makes the output folder; an earlier result is kept unless told otherwise.
+    """Makes the output folder; what is there already is kept unless told otherwise.
+
+    Args:
+        folder: made if it is not there.
+        overwrite: take away what an earlier run of chestx wrote there, and only that.
+        resume: leave it for the run to go on from.
 
     Raises:
-        UsageError: a result is there already, or the folder cannot be made or cleared.
+        UsageError: something of that name is there already and must not be touched, or the
+            folder cannot be made.
+        ChestxError: what an earlier run wrote cannot be taken away.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if resume:
-            return
-        if (folder / RESULTS).exists() and not overwrite:
-            raise UsageError(
-                f"{str(folder)!r} holds a result already; name another folder, or give "
-                "--resume to finish it or --overwrite to replace it"
-            )
-        with lock_output(folder):
-            _remove_earlier(folder)
     except OSError as error:
         raise UsageError(f"{str(folder)!r}: cannot be made: {error.strerror}") from error
+    held = [name for name in _OWN_NAMES if os.path.lexists(folder / name)]
+    if not held:
+        return
+    _refuse_links(folder)
+    if not (overwrite or resume):
+        raise UsageError(
+            f"{str(folder)!r} holds {held[0]} already; name another folder, or give "
+            "--resume to finish the run there or --overwrite to replace its result"
+        )
+    if not _is_own(folder):
+        raise UsageError(
+            f"{str(folder)!r} holds {held[0]} that chestx did not write; name another folder"
+        )
+    if overwrite:
+        try:
+            with lock_output(folder):
+                _remove_earlier(folder)
+        except OSError as error:
+            name = Path(str(error.filename)).name if error.filename else str(folder)
+            raise ChestxError(f"{name!r} cannot be removed: {error.strerror}") from error
 
 
 @contextmanager
@@ -166,28 +186,48 @@ class RowWriter:
         self._synced = time.monotonic()
 
 
-def write_text(path: Path, text: str) -> None:
-    """A whole file or none: a reader never sees half of it."""
+def open_without_following(path: str, flags: int) -> int:
+    """Opener for ``open`` to which a link in the place of a file is an error, not a way out."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Writes a file of the output folder."""
+    with open(path, "wb", opener=open_without_following) as file:
+        file.write(data)
+
+
+@contextmanager
+def write_whole(path: Path) -> Iterator[IO[bytes]]:
+    """Writes a whole file or none: a reader never sees half of it."""
     partial = path.with_suffix(path.suffix + ".part")
-    with open(partial, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-        file.write(text)
+    partial.unlink(missing_ok=True)
+    with open(partial, "wb", opener=open_without_following) as file:
+        yield file
         file.flush()
         os.fsync(file.fileno())
     os.replace(partial, path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """A whole text file in UTF-8, or none; what is no Unicode is written as escapes."""
+    with write_whole(path) as file:
+        file.write(text.encode("utf-8", "backslashreplace"))
 
 
 def _read_plan(folder: Path) -> Plan:
     try:
         record = json.loads((folder / RUN).read_text(encoding="utf-8"))
         plan = record["plan"]
+        if record["caveat"] != CAVEAT or not isinstance(plan["inputs"]["count"], int):
+            raise ValueError
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
             f"cannot resume: {str(folder / RUN)!r} does not say what was run; "
             "give --overwrite to start anew"
         ) from error
-    if not isinstance(plan, dict):
-        raise UsageError(f"cannot resume: {str(folder / RUN)!r} was changed")
-    return plan
+    found: Plan = plan
+    return found
 
 
 def _compare_plans(earlier: Plan, plan: Plan) -> None:
@@ -261,16 +301,32 @@ def _hash_file(path: str) -> str:
         return ""
 
 
+def _refuse_links(folder: Path) -> None:
+    for name in (*_OWN_NAMES, *_PICTURE_FOLDERS):
+        if (folder / name).is_symlink():
+            raise UsageError(f"{str(folder / name)!r} is a link; chestx writes no file through one")
+
+
+def _is_own(folder: Path) -> bool:
+    """Whether ``run.json`` is of a run of chestx; it is the first file that a run writes."""
+    try:
+        _read_plan(folder)
+    except UsageError:
+        return False
+    return True
+
+
 def _remove_earlier(folder: Path) -> None:
-    """Takes away our own files of an earlier run, and only those."""
-    for name in (RESULTS, STUDIES, RUN, REPORT, JSON_LINES, PARQUET):
-        (folder / name).unlink(missing_ok=True)
+    """Takes away the files of an earlier run, and only those; ``run.json``, the proof, last."""
+    count = _read_plan(folder).get("inputs", {}).get("count", 0)
     for name in _PICTURE_FOLDERS:
-        pictures = folder / name
-        if pictures.is_dir() and not pictures.is_symlink():
-            for picture in pictures.iterdir():
-                if _OWN_PICTURE.fullmatch(picture.name):
+        if (folder / name).is_dir():
+            for picture in (folder / name).iterdir():
+                match = _OWN_PICTURE.fullmatch(picture.name)
+                if match and 1 <= int(match.group(1)) <= count:
                     picture.unlink()
     for name in (*_PICTURE_FOLDERS, PICTURES):
         with suppress(OSError):
             (folder / name).rmdir()
+    for name in _OWN_FILES:
+        (folder / name).unlink(missing_ok=True)

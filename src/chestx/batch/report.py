@@ -11,7 +11,7 @@ from typing import Any
 
 import cv2
 
-from chestx.batch.journal import write_text
+from chestx.batch.journal import write_bytes, write_text
 from chestx.batch.options import MAX_REPORT_IMAGES, PICTURES, REPORT, RESULTS, RUN
 from chestx.domain import ChestxError, ModelCard, Report, UsageError
 from chestx.export.html import ReportImage, ReportMap, list_report_maps, render_report
@@ -42,11 +42,11 @@ def write_pictures(report: Report, output: Path, *, position: int) -> None:
     assert report.preview is not None
     number = f"{position + 1:06d}"
     maps = [[x.key, x.width, x.height, x.values] for x in list_report_maps(report)]
-    (output / MAPS / f"{number}.json").write_text(json.dumps(maps), encoding="ascii")
+    write_bytes(output / MAPS / f"{number}.json", json.dumps(maps).encode("ascii"))
     thumbnail = resize_to_fit(report.preview, _THUMBNAIL_SIZE)
     for folder, pixels in ((THUMBNAILS, thumbnail), (VIEWS, report.preview)):
         data = cv2.imencode(".jpg", pixels, _JPEG_QUALITY)[1].tobytes()
-        (output / folder / f"{number}.jpg").write_bytes(data)
+        write_bytes(output / folder / f"{number}.jpg", data)
 
 
 def write_report(output: Path, *, card: ModelCard) -> bool:

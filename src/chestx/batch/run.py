@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import logging
-import os
 import platform
 import re
 import sys
@@ -15,12 +14,23 @@ from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
 from chestx import __version__
 from chestx.analysis import Analyzer
-from chestx.batch.journal import Plan, RowWriter, describe_plan, find_done, lock_output, write_text
+from chestx.batch.journal import (
+    Plan,
+    RowWriter,
+    describe_plan,
+    find_done,
+    lock_output,
+    open_without_following,
+    write_bytes,
+    write_text,
+    write_whole,
+)
 from chestx.batch.options import (
     HEATMAPS,
     JSON_LINES,
@@ -180,12 +190,24 @@ class _Finisher:
         position += self._first
         heatmap = ""
         if isinstance(result, Report):
-            if self._options.heatmaps:
-                heatmap = self._write_overlay(result, position)
-            if self._options.report:
-                with self._clock.measure("pictures"):
-                    write_pictures(result, self._output, position=position)
+            try:
+                heatmap = self._write_pictures(result, position)
+            except OSError:
+                raise
+            except Exception as error:
+                # The answer is there; that it could not be drawn must not cost it.
+                log.error(
+                    "a picture could not be drawn: %s",
+                    type(error).__name__,
+                    extra={"fields": {"row": position + 1}},
+                )
         return to_result_row(result, identity=self._identity, heatmap=heatmap)
+
+    def _write_pictures(self, report: Report, position: int) -> str:
+        if self._options.report:
+            with self._clock.measure("pictures"):
+                write_pictures(report, self._output, position=position)
+        return self._write_overlay(report, position) if self._options.heatmaps else ""
 
     def _write_overlay(self, report: Report, position: int) -> str:
         suffix = self._options.heatmap_format
@@ -195,7 +217,7 @@ class _Finisher:
             picture = draw_overlay(report, size=self._options.heatmap_size, title=title)
             data = encode_picture(picture, format=suffix)
         with self._clock.measure("write"):
-            (self._output / relative).write_bytes(data)
+            write_bytes(self._output / relative, data)
         return relative
 
 
@@ -249,7 +271,7 @@ def _follow(
             limits=Limits(),
             worker_limits=WorkerLimits(memory_mb=options.memory_mb, timeout_s=options.timeout_s),
         ) as analyzer,
-        open(table, "a", encoding="utf-8", newline="") as file,
+        open(table, "a", encoding="utf-8", newline="", opener=open_without_following) as file,
     ):
         writer = RowWriter(file, columns)
         if not done:
@@ -265,12 +287,12 @@ def _follow(
 
 
 def _write_table(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
-    partial = path.with_suffix(".csv.part")
-    with open(partial, "w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
+    with write_whole(path) as file:
+        text = TextIOWrapper(file, encoding="utf-8", newline="")
+        writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    os.replace(partial, path)
+        text.detach()
 
 
 def _read_records(output: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -280,11 +302,9 @@ def _read_records(output: Path, columns: Sequence[str]) -> Iterator[dict[str, An
 
 
 def _write_json_lines(output: Path, columns: Sequence[str]) -> None:
-    partial = output / f"{JSON_LINES}.part"
-    with open(partial, "w", encoding="utf-8") as file:
+    with write_whole(output / JSON_LINES) as file:
         for item in _read_records(output, columns):
-            file.write(json.dumps(item, ensure_ascii=False, allow_nan=False) + "\n")
-    os.replace(partial, output / JSON_LINES)
+            file.write(json.dumps(item, ensure_ascii=False, allow_nan=False).encode() + b"\n")
 
 
 def _require_pyarrow() -> None:
@@ -303,8 +323,7 @@ def _write_parquet(output: Path, columns: Sequence[str]) -> None:
     kinds = {int: pyarrow.int64(), float: pyarrow.float64(), str: pyarrow.string()}
     example = to_json_record(dict.fromkeys(columns, "1"), columns)
     schema = pyarrow.schema([(name, kinds[type(example[name])]) for name in columns])
-    partial = output / f"{PARQUET}.part"
-    with parquet.ParquetWriter(partial, schema) as writer:
+    with write_whole(output / PARQUET) as file, parquet.ParquetWriter(file, schema) as writer:
         batch: list[dict[str, Any]] = []
         for item in _read_records(output, columns):
             batch.append(item)
@@ -312,4 +331,3 @@ def _write_parquet(output: Path, columns: Sequence[str]) -> None:
                 writer.write_table(pyarrow.Table.from_pylist(batch, schema))
                 batch = []
         writer.write_table(pyarrow.Table.from_pylist(batch, schema))
-    os.replace(partial, output / PARQUET)

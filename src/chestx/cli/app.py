@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Annotated, NoReturn
 
@@ -10,7 +9,14 @@ import typer
 from typer.exceptions import TyperException
 
 from chestx.cli import convert, model, predict, report
-from chestx.cli.console import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE, say_error
+from chestx.cli.console import (
+    EXIT_ERROR,
+    EXIT_INTERRUPTED,
+    EXIT_USAGE,
+    configure_logging,
+    discard_output,
+    say_error,
+)
 from chestx.domain import CAVEAT, ChestxError, UsageError
 
 app = typer.Typer(
@@ -19,6 +25,8 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    # Plain help: boxes cost a third of the start-up time.
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("predict")(predict.predict)
@@ -43,6 +51,7 @@ def describe(
     ] = False,
 ) -> None:
     """A second reader for chest radiographs."""
+    configure_logging(as_json=False)
 
 
 def run(arguments: list[str] | None = None) -> int:
@@ -60,8 +69,14 @@ def run(arguments: list[str] | None = None) -> int:
         say_error(str(error))
         return EXIT_ERROR
     except BrokenPipeError:
-        # The reader of our output went away (`chestx ... | head`): nothing more to say.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of a longer text went away (`chestx model show | head`): nothing is amiss.
+        discard_output()
+        return 0
+    except OSError as error:
+        say_error(f"the system says: {error.strerror or error}")
+        return EXIT_ERROR
+    except MemoryError:
+        say_error("there is not enough memory")
         return EXIT_ERROR
     # An interrupt comes back as its code, which typer gives it.
     if code == EXIT_INTERRUPTED:

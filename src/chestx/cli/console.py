@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -23,13 +24,33 @@ class Advance(Protocol):
 
 
 def say(text: str) -> None:
-    """One line of result to standard output."""
-    sys.stdout.write(f"{make_printable(text)}\n")
+    """One line of result to standard output; where nobody listens, nothing."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.write(f"{make_printable(text)}\n")
+        sys.stdout.flush()
+    except OSError:
+        # The reader went away (`| head`) or the disk is full. What was asked for is done, and
+        # its exit code says more than a line that nobody reads.
+        discard_output()
 
 
 def say_error(text: str) -> None:
     """One line to standard error."""
-    sys.stderr.write(f"chestx: {make_printable(' '.join(text.split()))}\n")
+    if sys.stderr is not None:
+        sys.stderr.write(f"chestx: {make_printable(' '.join(text.split()))}\n")
+
+
+def discard_output() -> None:
+    """Sends what is still said to standard output nowhere."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def read_standard_input() -> bytes:
+    """All of it; nothing where it is closed."""
+    return b"" if sys.stdin is None else sys.stdin.buffer.read()
 
 
 def make_printable(text: str) -> str:
@@ -50,7 +71,9 @@ def make_console() -> Console:
     """A rich console on standard output."""
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=True)
+    # A pipe has no width; paths must not be broken for one that was made up.
+    width = None if sys.stdout is not None and sys.stdout.isatty() else 200
+    return Console(highlight=False, width=width)
 
 
 @contextmanager
@@ -96,6 +119,14 @@ def show_progress(total: int, *, quiet: bool) -> Iterator[Advance]:
         yield advance
 
 
+class PlainFormatter(logging.Formatter):
+    """One line that cannot steer a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The level in a word and the message."""
+        return f"chestx: {record.levelname.lower()}: {make_printable(record.getMessage())}"
+
+
 class JsonFormatter(logging.Formatter):
     """One JSON object a line. Paths and DICOM text never reach it: they may name a patient."""
 
@@ -115,9 +146,7 @@ class JsonFormatter(logging.Formatter):
 def configure_logging(*, as_json: bool) -> None:
     """Warnings in plain words, or every event as JSON lines, to standard error."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        JsonFormatter() if as_json else logging.Formatter("chestx: %(levelname)s: %(message)s")
-    )
+    handler.setFormatter(JsonFormatter() if as_json else PlainFormatter())
     logger = logging.getLogger("chestx")
     logger.handlers = [handler]
     logger.setLevel(logging.INFO if as_json else logging.WARNING)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from chestx.cli.console import make_console, say
+from chestx.cli.console import make_console, make_printable, say
 from chestx.domain import CAVEAT
 
 app = typer.Typer(help="The models that can speak, and what they say of themselves.")
@@ -21,6 +21,7 @@ ModelArgument = Annotated[
 def list_models() -> None:
     """List the shipped model and those in the folders of CHESTX_MODELS."""
     from rich.table import Table
+    from rich.text import Text
 
     from chestx.models.folder import list_model_folders
 
@@ -29,9 +30,8 @@ def list_models() -> None:
     for folder in list_model_folders():
         identity = folder.identity
         labels = ", ".join(label.key for label in folder.card.labels)
-        table.add_row(
-            identity.name, identity.version, identity.checksum[:12], labels, str(folder.path)
-        )
+        cells = (identity.name, identity.version, identity.checksum[:12], labels, str(folder.path))
+        table.add_row(*(Text(make_printable(cell)) for cell in cells))
     make_console().print(table)
     say(CAVEAT)
 
@@ -45,7 +45,8 @@ def show_model(model: ModelArgument = None) -> None:
     from chestx.models.folder import load_model_folder, resolve_model
 
     folder = load_model_folder(resolve_model(model))
-    make_console().print(Markdown(render_card(folder.card, checksum=folder.identity.checksum)))
+    text = render_card(folder.card, checksum=folder.identity.checksum)
+    make_console().print(Markdown(make_printable(text)))
 
 
 @app.command("verify")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +13,7 @@ from chestx.cli.console import (
     EXIT_OK,
     EXIT_SOME_FAILED,
     configure_logging,
+    read_standard_input,
     say,
     show_progress,
 )
@@ -105,7 +105,7 @@ def predict(
 
     Exit code 0: all files were read; 3: some could not be; 2: wrong usage.
     """
-    from chestx.batch.inputs import collect_inputs
+    from chestx.batch.inputs import STANDARD_INPUT, collect_inputs
     from chestx.batch.journal import prepare_output
     from chestx.batch.options import BatchOptions
     from chestx.batch.run import describe_command, predict_files
@@ -128,7 +128,11 @@ def predict(
         timeout_s=timeout,
         memory_mb=memory,
     )
-    found = collect_inputs(inputs, standard_input=sys.stdin, exclude=output)
+    found = collect_inputs(
+        inputs,
+        standard_input=read_standard_input() if STANDARD_INPUT in inputs else b"",
+        exclude=output,
+    )
     classifier = Classifier.load(model, runtime=options.runtime, threads=threads)
     prepare_output(output, overwrite=overwrite, resume=resume)
     log.info("started", extra={"fields": {"images": len(found.paths)}})
@@ -162,18 +166,21 @@ def predict(
 
 def _print_summary(summary: BatchSummary, *, identity: ModelIdentity) -> None:
     rate = (summary.images - summary.resumed) / max(summary.seconds, 1e-9)
-    say(
-        f"{summary.images} images, {summary.studies} studies "
-        f"in {summary.seconds:.1f} s ({rate:.1f} images/s)"
-    )
+    images, studies = _count(summary.images, "image"), _count(summary.studies, "study")
+    say(f"{images}, {studies} in {summary.seconds:.1f} s ({rate:.1f} images/s)")
     if summary.resumed:
         say(f"  resumed after {summary.resumed:>6}  done by an earlier run")
     for decision in Decision:
         if summary.decisions[decision]:
             say(f"  {decision.replace('_', ' '):<13} {summary.decisions[decision]:>6}")
     if summary.skipped:
-        say(f"  passed over   {summary.skipped:>6}  (hidden and system files)")
+        say(f"  passed over   {summary.skipped:>6}  (hidden and system files, results of chestx)")
     page = "report.html, " if summary.has_report else ""
     say(f"results in {summary.output}/: {page}results.csv, studies.csv, run.json")
     say(f"model {identity}")
     say(CAVEAT)
+
+
+def _count(number: int, noun: str) -> str:
+    plural = noun.removesuffix("y") + "ies" if noun.endswith("y") else f"{noun}s"
+    return f"{number} {noun if number == 1 else plural}"

@@ -34,13 +34,14 @@ from chestx.export.worklist import (
     ReportMap,
     Spoken,
     choose_layer,
+    describe_entry_basis,
     list_spoken,
     read_entry,
     sort_images,
     sort_studies,
 )
 from chestx.rendering.colours import get_colours, get_opacities
-from chestx.terminology import ENGLISH, describe_not_assessed, format_probability
+from chestx.terminology import ENGLISH, add_mark, describe_not_assessed, format_probability
 
 __all__ = ["ReportImage", "ReportMap", "list_report_maps", "render_report"]
 
@@ -68,6 +69,8 @@ _SHOWN_COLUMNS = (
     "display",
     "notes",
 )
+# Flags that nearly every image of some formats has: the large view and the filter show them.
+_ROUTINE_FLAGS = ("age_unknown",)
 _MARKER = re.compile(r"@@(\w+)@@")
 
 
@@ -173,6 +176,7 @@ def _describe_page(
         "layers": _describe_layers(card),
         "colours": _to_base64(get_colours().tobytes()),
         "opacities": _to_base64((get_opacities() * 255).round().astype(np.uint8).tobytes()),
+        "routineFlags": list(_ROUTINE_FLAGS),
         "totals": count_decisions(entries),
         "histograms": [
             count_bins([entry.probabilities[index] for entry in entries if entry.probabilities])
@@ -220,7 +224,7 @@ def _describe_card(card: ModelCard) -> dict[str, Any]:
 def _describe_spoken(spoken: Spoken) -> dict[str, Any]:
     return {
         "key": spoken.key,
-        "name": spoken.name,
+        "name": add_mark(spoken.name, spoken.caveat),
         "threshold": spoken.point.threshold,
         "low": spoken.point.uncertain_low,
         "high": spoken.point.uncertain_high,
@@ -230,10 +234,8 @@ def _describe_spoken(spoken: Spoken) -> dict[str, Any]:
 
 def _describe_layers(card: ModelCard) -> dict[str, dict[str, str]]:
     strong = ENGLISH.map_high if card.any_finding is None else ENGLISH.map_high_softmax
-    return {
-        label.key: {"name": label.display, "strong": strong.format(name=label.display)}
-        for label in card.labels
-    }
+    names = {label.key: add_mark(label.display, label.caveat) for label in card.labels}
+    return {key: {"name": name, "strong": strong.format(name=name)} for key, name in names.items()}
 
 
 def _describe_study(study: Study[Entry]) -> dict[str, Any]:
@@ -257,6 +259,7 @@ def _describe_entry(entry: Entry, study: int, spoken: Sequence[Spoken]) -> dict[
         **texts,
     }
     if entry.decision.is_assessed:
+        record["basis"] = describe_entry_basis(entry, spoken)
         record["findings"] = [
             [p, format_probability(p, operating_point=x.point), decision.value]
             for p, x, decision in zip(entry.probabilities, spoken, entry.decisions, strict=True)

@@ -161,7 +161,7 @@ class WrittenAnswer:
 
     Attributes:
         cells: the columns that both tables have.
-        source, decision, study_instance_uid: of the image.
+        source, decision, study_instance_uid, patient_id: of the image.
         score: its highest probability; 0 where it was not assessed.
     """
 
@@ -169,6 +169,7 @@ class WrittenAnswer:
     source: str
     decision: Decision
     study_instance_uid: str
+    patient_id: str
     score: float
 
     @classmethod
@@ -185,6 +186,7 @@ class WrittenAnswer:
             source=row["path"],
             decision=decision,
             study_instance_uid=row.get("StudyInstanceUID", ""),
+            patient_id=row.get("PatientID", ""),
             score=max(scores, default=0.0) if decision.is_assessed else 0.0,
         )
 

@@ -12,6 +12,7 @@ from typing import TypeVar
 from chestx.domain import (
     ANY_FINDING,
     Decision,
+    Finding,
     FindingDecision,
     ModelCard,
     OperatingPoint,
@@ -20,7 +21,7 @@ from chestx.domain import (
     group_studies,
 )
 from chestx.export.table import neutralise_cell
-from chestx.terminology import ENGLISH
+from chestx.terminology import ENGLISH, describe_basis
 
 _LARGEST_MAP = 256
 
@@ -127,6 +128,11 @@ class Entry:
         return self.row.get("StudyInstanceUID", "")
 
     @property
+    def patient_id(self) -> str:
+        """Empty where the file states none."""
+        return self.row.get("PatientID", "")
+
+    @property
     def score(self) -> float:
         """The highest probability; 0 where the image was not assessed."""
         return max(self.probabilities, default=0.0)
@@ -201,6 +207,18 @@ def sort_images(study: Study[Entry]) -> list[Entry]:
     rest = [entry for entry in study.answers if entry is not study.answering]
     rest.sort(key=lambda entry: (entry.decision.urgency, -entry.score))
     return [study.answering, *rest]
+
+
+def describe_entry_basis(entry: Entry, spoken: Sequence[Spoken]) -> str:
+    """What the decision rests on, as over the picture; empty where nothing was assessed."""
+    found = {
+        x.key: Finding(x.key, x.name, probability, decision, x.point, x.caveat)
+        for x, probability, decision in zip(
+            spoken, entry.probabilities, entry.decisions, strict=False
+        )
+    }
+    any_finding = found.pop(ANY_FINDING, None)
+    return describe_basis(entry.decision, list(found.values()), any_finding)
 
 
 def choose_layer(entry: Entry, spoken: Sequence[Spoken]) -> int:

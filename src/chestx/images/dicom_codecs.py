@@ -6,9 +6,11 @@ first: the decoders themselves allocate what a codestream asks for.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import UInt8, UInt16
@@ -18,15 +20,23 @@ from chestx.images.dicom_codestream import (
     Codestream,
     read_jpeg2000_header,
     read_jpeg_header,
-    strip_jpeg_header,
 )
 from chestx.images.dicom_header import PixelLayout
+from chestx.images.dicom_jpeg import clean_jpeg
+from chestx.images.dicom_jpeg2000 import check_jpeg2000, extract_codestream
 
 Stored = UInt8[np.ndarray, "height width *samples"] | UInt16[np.ndarray, "height width *samples"]
 Flat = UInt8[np.ndarray, " count"] | UInt16[np.ndarray, " count"]
 Decoder = Callable[[bytes, PixelLayout], tuple[Stored, PixelLayout]]
 
 _BASELINE, _EXTENDED, _PROGRESSIVE, _LOSSLESS = 0xC0, 0xC1, 0xC2, 0xC3
+_JPEG_END = b"\xff\xd9"
+
+# No code of a JPEG table is all ones (ISO/IEC 10918-1 C.2), so a decoder that reads on
+# past the end of the data stumbles over these instead of finding zeros.
+_NO_CODES = b"\xff\x00" * 8
+
+_PADDING = re.compile(r"\b\d{1,2} extraneous bytes before marker 0xd9")
 
 
 def shape_samples(values: Flat, layout: PixelLayout, *, is_planar: bool) -> Stored:
@@ -43,12 +53,15 @@ def _decode_rle(stream: bytes, layout: PixelLayout) -> tuple[Stored, PixelLayout
     from rle.utils import decode_pixel_data
 
     expected = layout.samples * layout.bits_allocated // 8
-    segments = struct.unpack_from("<L", stream)[0] if len(stream) >= 64 else 0
+    segments, *offsets = struct.unpack_from("<16L", stream) if len(stream) >= 64 else [0]
     if segments != expected:
         raise UnreadableImageError(
             f"RLE pixel data: expected {expected} segments for {layout.samples} samples of "
             f"{layout.bits_allocated} bits, got {segments}"
         )
+    edges = [*offsets[:segments], len(stream)]
+    if edges[0] != 64 or any(end <= start for start, end in pairwise(edges)):
+        raise _damaged("RLE")
     try:
         decoded = decode_pixel_data(
             stream,
@@ -67,7 +80,7 @@ def _decode_rle(stream: bytes, layout: PixelLayout) -> tuple[Stored, PixelLayout
 
 
 def _decode_jpeg(stream: bytes, layout: PixelLayout) -> tuple[Stored, PixelLayout]:
-    """JPEG of 8 bits by libjpeg-turbo (in OpenCV), of 12 bits by GDCM."""
+    """JPEG of 8 bits by libjpeg-turbo (in simplejpeg), of 12 bits by GDCM."""
     found = _read_header(stream, layout, "JPEG", _BASELINE, _EXTENDED, _PROGRESSIVE)
     if found.precision == 8:
         return _decode_jpeg_8(stream, layout, found)
@@ -79,20 +92,32 @@ def _decode_jpeg(stream: bytes, layout: PixelLayout) -> tuple[Stored, PixelLayou
 def _decode_jpeg_8(
     stream: bytes, layout: PixelLayout, found: Codestream
 ) -> tuple[Stored, PixelLayout]:
-    import cv2
-
-    if layout.is_colour and not found.is_jfif and found.adobe_transform is None:
-        # The decoder would guess the colour space; the DICOM header knows it.
-        stream = stream[:2] + _adobe_marker(layout.photometric != "RGB") + stream[2:]
-    flags = cv2.IMREAD_COLOR if layout.is_colour else cv2.IMREAD_GRAYSCALE
-    decoded = cv2.imdecode(np.frombuffer(stream, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
-    if decoded is None:
-        raise _damaged("JPEG")
-    values = np.asarray(decoded, dtype=np.uint8)
+    marker = b""
     if layout.is_colour:
-        values = values[..., ::-1]  # OpenCV's order is BGR
+        # Without a word on the colour space the decoder would guess; the DICOM header knows it.
+        is_ycc = layout.photometric != "RGB"
+        if found.is_jfif or found.adobe_transform is not None:
+            is_ycc = found.is_jfif or found.adobe_transform != 0
+        marker = _adobe_marker(is_ycc)
+    whole = clean_jpeg(stream, extra=marker).data + _JPEG_END
+    values = _decode_strictly(whole, "RGB" if layout.is_colour else "GRAY")
     photometric = "RGB" if layout.is_colour else layout.photometric
+    values = values if layout.is_colour else values[..., 0]
     return values, replace(_fit(layout, 8, 8), photometric=photometric)
+
+
+def _decode_strictly(stream: bytes, space: str) -> UInt8[np.ndarray, "height width samples"]:
+    """Decodes by a library that tells of what others let pass: missing and damaged data."""
+    from simplejpeg import decode_jpeg
+
+    try:
+        values = decode_jpeg(stream, colorspace=space, strict=True)
+    except ValueError as error:
+        # The first fault is told, and a little padding after all pixels is none.
+        if _PADDING.search(str(error)) is None:
+            raise _damaged("JPEG") from error
+        values = decode_jpeg(stream, colorspace=space, strict=False)
+    return np.asarray(values, dtype=np.uint8)
 
 
 def _adobe_marker(is_ycc: bool) -> bytes:
@@ -111,7 +136,13 @@ def _decode_gdcm(
     import gdcm
 
     # GDCM ends the process where its libjpeg has something to say of the header.
-    stream = strip_jpeg_header(stream)
+    clean = clean_jpeg(stream)
+    if clean.scans != 1:
+        raise UnreadableImageError(
+            f"expected one scan in a JPEG stream that is lossless or of 12 bits, got {clean.scans}"
+        )
+    # Without the end marker GDCM neither fills up what is missing nor minds what follows.
+    stream = clean.data + _NO_CODES
 
     allocated = 8 if found.precision <= 8 else 16
     fragment = gdcm.Fragment()
@@ -158,7 +189,9 @@ def _decode_jpeg_ls(stream: bytes, layout: PixelLayout) -> tuple[Stored, PixelLa
 def _decode_jpeg2000(stream: bytes, layout: PixelLayout) -> tuple[Stored, PixelLayout]:
     from openjpeg.utils import decode_pixel_data
 
+    stream = extract_codestream(stream)
     found = _read_header(stream, layout, "JPEG 2000")
+    check_jpeg2000(stream)
     try:
         decoded = decode_pixel_data(stream, version=2)
     except (RuntimeError, ValueError) as error:

@@ -11,17 +11,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from chestx.domain import UnreadableImageError
+from chestx.images.dicom_jpeg import FRAMES
+from chestx.images.dicom_jpeg2000 import CODESTREAM_START
 
-# ISO/IEC 10918-1 table B.1. C4, C8 and CC are not frame headers.
-_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_LS_FRAME = 0xF7
 _SCAN = 0xDA
-# Frame header, Huffman and quantisation tables, restart interval.
-_NEEDED = _JPEG_FRAMES | {0xC4, 0xDB, 0xDD}
 _STANDALONE = frozenset(range(0xD0, 0xD9)) | {0x01}
-_J2K_START = b"\xff\x4f\xff\x51"
-_JP2_START = b"\x00\x00\x00\x0cjP  "
 _MAX_TILES = 65535
+_MAX_EDGE = 1 << 31
 _END = b"\xff\xd9"
 
 
@@ -60,28 +57,13 @@ def read_jpeg_header(stream: bytes) -> Codestream:
     is_jfif, adobe = False, None
     for marker, start, end in _walk_segments(stream):
         body = stream[start + 4 : end]
-        if marker in _JPEG_FRAMES or marker == _JPEG_LS_FRAME:
+        if marker in FRAMES or marker == _JPEG_LS_FRAME:
             _require_end(stream, "JPEG")
             return _read_jpeg_frame(body, marker, is_jfif, adobe)
         is_jfif = is_jfif or (marker == 0xE0 and body.startswith(b"JFIF\0"))
         if marker == 0xEE and body.startswith(b"Adobe") and len(body) >= 12:
             adobe = body[11]
     raise UnreadableImageError("the JPEG stream holds no frame header; the pixel data are damaged")
-
-
-def strip_jpeg_header(stream: bytes) -> bytes:
-    """The stream with the segments that decoding needs, and none other, before its first scan.
-
-    Raises:
-        UnreadableImageError: there is no scan, or something else between the segments.
-    """
-    kept = [stream[:2]]
-    for marker, start, end in _walk_segments(stream):
-        if marker == _SCAN:
-            return b"".join([*kept, stream[start:]])
-        if marker in _NEEDED:
-            kept.append(stream[start:end])
-    raise UnreadableImageError("the JPEG stream holds no scan; the pixel data are damaged")
 
 
 def _walk_segments(stream: bytes) -> Iterator[tuple[int, int, int]]:
@@ -122,7 +104,7 @@ def _read_jpeg_frame(
 
 
 def read_jpeg2000_header(stream: bytes) -> Codestream:
-    """Reads the SIZ marker of a JPEG 2000 or HTJ2K codestream, also inside a JP2 file.
+    """Reads the SIZ marker of a JPEG 2000 or HTJ2K codestream.
 
     Raises:
         UnreadableImageError: no codestream, more tiles than the standard allows,
@@ -130,21 +112,21 @@ def read_jpeg2000_header(stream: bytes) -> Codestream:
 
     Source: ISO/IEC 15444-1 A.5.1.
     """
-    start = stream.find(_J2K_START) if stream.startswith(_JP2_START) else 0
-    if start < 0 or not stream.startswith(_J2K_START, start):
+    if not stream.startswith(CODESTREAM_START):
         raise UnreadableImageError(
             "expected a JPEG 2000 codestream in the pixel data, "
             f"got {stream[:4].hex(' ') or 'nothing'}"
         )
-    if len(stream) < start + 45:
+    if len(stream) < 45:
         raise UnreadableImageError("the JPEG 2000 header is cut short")
     x1, y1, x0, y0, tile_x, tile_y, tile_x0, tile_y0, samples = struct.unpack_from(
-        ">8LH", stream, start + 8
+        ">8LH", stream, 8
     )
     tiles = _count_tiles(x1, tile_x, tile_x0) * _count_tiles(y1, tile_y, tile_y0)
-    if x1 <= x0 or y1 <= y0 or not 1 <= tiles <= _MAX_TILES:
+    is_size = x0 < x1 < _MAX_EDGE and y0 < y1 < _MAX_EDGE
+    if not is_size or not 1 <= tiles <= _MAX_TILES:
         raise UnreadableImageError("the JPEG 2000 header states an impossible size or tiling")
-    kinds = {stream[start + 42 + 3 * i : start + 43 + 3 * i] for i in range(samples)}
+    kinds = {stream[42 + 3 * i : 43 + 3 * i] for i in range(samples)}
     if len(kinds) != 1 or b"" in kinds:
         raise UnreadableImageError("expected JPEG 2000 components of one depth, got several")
     depth = kinds.pop()[0]

@@ -69,6 +69,12 @@ class Tag(IntEnum):
     PixelData = 0x7FE00010
 
 
+MAX_VALUE_BYTES = 1024
+"""Of a text that are decoded; the values that are read here need a tenth of it."""
+
+_MAX_WORDS = 1 << 16
+"""Of a number that are read: the entries of the longest lookup table."""
+
 PIXEL_TAGS = (Tag.PixelData, Tag.FloatPixelData, Tag.DoubleFloatPixelData)
 
 
@@ -101,9 +107,9 @@ class Element:
 
     @property
     def words(self) -> UInt16[np.ndarray, " words"]:
-        """The value as 16-bit numbers; an odd last byte is left out."""
+        """The value as 16-bit numbers, at most 65,536; an odd last byte is left out."""
         order = ">" if self.is_big_endian else "<"
-        whole = self.value[: len(self.value) // 2 * 2]
+        whole = self.value[: min(len(self.value) // 2, _MAX_WORDS) * 2]
         return np.frombuffer(whole, dtype=f"{order}u2").astype(np.uint16)
 
 
@@ -126,12 +132,17 @@ class DataSet:
         return element.items[0] if element and element.items else None
 
     def read_texts(self, tag: Tag) -> list[str]:
-        """The values of a text element, stripped; empty where it is absent or empty."""
+        """The values of a text element, stripped; empty where it is absent or empty.
+
+        An absurdly long one is read up to the last value that is whole.
+        """
         element = self.elements.get(tag)
         if element is None or not len(element.value):
             return []
-        text = self._decode(bytes(element.value)).strip(" \0")
-        return [_clean(part) for part in text.split("\\")] if text else []
+        text = self._decode(bytes(element.value[:MAX_VALUE_BYTES])).strip(" \0")
+        values = [_clean(part) for part in text.split("\\")] if text else []
+        is_cut = len(element.value) > MAX_VALUE_BYTES and len(values) > 1
+        return values[:-1] if is_cut else values
 
     def read_text(self, tag: Tag) -> str:
         """The first value of a text element, empty where there is none."""
@@ -146,7 +157,7 @@ class DataSet:
         element = self.elements.get(tag)
         if element is None or len(element.value) < 2:
             return None
-        return int(element.words[0])
+        return int.from_bytes(element.value[:2], "big" if element.is_big_endian else "little")
 
     def _decode(self, value: bytes) -> str:
         if value.isascii() and b"\x1b" not in value:
@@ -155,7 +166,8 @@ class DataSet:
         from pydicom.charset import python_encoding
 
         declared = self.elements.get(Tag.SpecificCharacterSet)
-        terms = bytes(declared.value).decode("latin-1").split("\\") if declared else [""]
+        listed = bytes(declared.value[:MAX_VALUE_BYTES]) if declared else b""
+        terms = listed.decode("latin-1").split("\\")
         encodings = [python_encoding.get(term.strip(" \0"), "latin_1") for term in terms]
         return value.decode(encodings[-1], errors="replace")
 

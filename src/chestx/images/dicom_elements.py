@@ -18,6 +18,9 @@ from chestx.images.dicom_dataset import PIXEL_TAGS, DataSet, Element, Tag, name_
 MAX_ELEMENTS = 200_000
 """Elements of one file, nested ones included; a radiograph has a few hundred."""
 
+_PIECE = 1 << 20
+"""Bytes that are inflated at once."""
+
 UNDEFINED_LENGTH = 0xFFFFFFFF
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 
@@ -364,12 +367,23 @@ def _name_coding(coding: _Coding) -> str:
 def _inflate(data: memoryview, *, max_bytes: int) -> memoryview:
     """Inflates a deflated data set (PS3.5 A.5), never to more than ``max_bytes``."""
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    inflated = bytearray()
     try:
-        inflated = inflater.decompress(data, max_bytes)
+        for start in range(0, len(data), _PIECE):
+            # In small pieces, so that no second copy of the whole is ever held.
+            piece: bytes | memoryview = data[start : start + _PIECE]
+            is_more = True
+            while is_more and not inflater.eof:
+                part = inflater.decompress(piece, _PIECE)
+                piece = inflater.unconsumed_tail
+                is_more = len(part) == _PIECE or bool(piece)
+                inflated += part
+                if len(inflated) > max_bytes:
+                    raise _LimitError(
+                        f"the deflated data set grows past the limit of {max_bytes} bytes"
+                    )
     except zlib.error:
         raise _FaultError("the deflated data set is damaged; get the file again") from None
     if not inflater.eof:
-        if len(inflated) >= max_bytes:
-            raise _LimitError(f"the deflated data set grows past the limit of {max_bytes} bytes")
         raise _FaultError("the deflated data set is cut short; get the file again")
     return memoryview(inflated)

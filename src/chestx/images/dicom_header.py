@@ -17,6 +17,7 @@ _UID = re.compile(r"[0-9.]{1,64}")
 _AGE = re.compile(r"(\d{1,3})([DWMY])")
 _DAYS = {"D": 1.0, "W": 7.0, "M": 365.25 / 12, "Y": 365.25}
 _MAX_AGE_YEARS = 130.0
+_MAX_NOTES, _MAX_NOTE = 10, 200
 
 _MONOCHROME = ("MONOCHROME1", "MONOCHROME2")
 _COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
@@ -84,7 +85,7 @@ def read_header(file: DicomFile) -> ImageHeader:
         age_years=_read_age(data_set, notes),
         sex=_read_sex(data_set),
         imager_pixel_spacing_mm=_read_spacing(data_set),
-        notes=tuple(notes),
+        notes=_bound_notes(notes),
     )
 
 
@@ -152,9 +153,11 @@ def _require_size(rows: int, columns: int, limits: Limits) -> None:
 
 def _require_one_frame(data_set: DataSet) -> None:
     frames = data_set.read_text(Tag.NumberOfFrames)
-    if frames and not (frames.isdecimal() and int(frames) == 1):
+    # Not by int(), which refuses thousands of digits.
+    if frames and frames.lstrip("0") != "1":
+        shown = frames if len(frames) <= 12 else f"{frames[:12]}..."
         raise UnreadableImageError(
-            f"NumberOfFrames: expected one frame, got {frames[:12]}; "
+            f"NumberOfFrames: expected one frame, got {shown}; "
             "a radiograph is a single image, give the frames as files"
         )
 
@@ -181,6 +184,13 @@ def _note_decorations(data_set: DataSet) -> list[str]:
     if any(group << 16 | _OVERLAY_DATA in data_set.elements for group in _OVERLAY_GROUPS):
         notes.append("an overlay is present; it was not burnt in")
     return notes
+
+
+def _bound_notes(notes: list[str]) -> tuple[str, ...]:
+    """Each note once and of bounded length, and how many more there were."""
+    unique = [note[:_MAX_NOTE] for note in dict.fromkeys(notes)]
+    more = len(unique) - _MAX_NOTES
+    return (*unique[:_MAX_NOTES], *([f"and {more} more"] if more > 0 else []))
 
 
 def _read_text(data_set: DataSet, tag: Tag) -> str:

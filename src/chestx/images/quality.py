@@ -223,18 +223,18 @@ def _judge_orientation(
     is_rotated = lead > orientation.rotated_limit
     if corrected > (0 if is_inverted and is_rotated else orientation.corrected_limit):
         is_inverted, is_rotated = best_correction
-    numbers = (
-        f"scores {score:.1f} (needed {orientation.inverted_limit:.1f}), {lead:.1f} and "
-        f"{corrected:.1f} (accepted up to {orientation.rotated_limit:.1f} and "
-        f"{orientation.corrected_limit:.1f})."
-    )
     reasons = []
+    # The scores have no unit that a reader knows; they stand in ``Quality.measures``.
     if is_inverted:
-        what = "The image looks inverted (bone dark, air bright) or is no frontal chest radiograph"
-        reasons.append(ScopeReason("inverted", f"{what}: {numbers}"))
+        sentence = (
+            "The image looks inverted (bone dark, air bright), or is no frontal chest radiograph."
+        )
+        reasons.append(ScopeReason("inverted", sentence))
     if is_rotated:
-        what = "The image looks turned by a quarter or a half, or is no frontal chest radiograph"
-        reasons.append(ScopeReason("rotated", f"{what}: {numbers}"))
+        sentence = (
+            "The image looks turned by a quarter or a half, or is no frontal chest radiograph."
+        )
+        reasons.append(ScopeReason("rotated", sentence))
     return reasons
 
 

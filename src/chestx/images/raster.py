@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import io
 import math
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import cv2
 import numpy as np
 from jaxtyping import Shaped, UInt8, UInt16
 
 from chestx.domain import ImageHeader, Limits, Radiograph, UnreadableImageError
-from chestx.images.structure import (
-    PNG_SIGNATURE,
-    Structure,
-    examine_bmp,
-    examine_jpeg,
-    examine_png,
-    examine_tiff,
-)
+from chestx.images.jpeg import decode_jpeg, examine_jpeg
+from chestx.images.structure import PNG_SIGNATURE, Structure, examine_bmp, examine_png
+from chestx.images.tiff import decode_tiff, examine_tiff
+
+BLOCK = 4 * 1024 * 1024
+"""Pixels, about, that are converted at once: in wide types a large picture needs gigabytes."""
 
 SUBSAMPLE = 65_536
 """Pixels, about, that percentiles and colourfulness are measured on."""
@@ -35,7 +31,6 @@ _EXAMINERS: dict[bytes, Callable[[bytes], Structure]] = {
     b"\xff\xd8\xff": examine_jpeg,
     b"II*\0": examine_tiff,
     b"MM\0*": examine_tiff,
-    b"BM": examine_bmp,
 }
 
 _OTHER_FORMATS: tuple[tuple[int, bytes, str], ...] = (
@@ -110,12 +105,13 @@ def decode_raster(data: bytes, *, limits: Limits) -> Radiograph:
     structure = examine_raster(data)
     _check_limits(structure, limits)
     samples = _decode(structure)
+    is_see_through = _has_transparency(samples, structure)
+    colourfulness = _measure_colourfulness(_flatten(_subsample(samples)))
+    pixels, display = _to_display(_to_grey(samples))
+    del samples
     turn = _TURNS.get(structure.orientation)
     if turn is not None:
-        samples = np.ascontiguousarray(turn(samples))
-    colour, is_see_through = _flatten(samples)
-    grey = colour if colour.ndim == 2 else cv2.cvtColor(colour, cv2.COLOR_BGR2GRAY)
-    pixels, display = _to_display(grey)
+        pixels = np.ascontiguousarray(turn(pixels))
     if structure.is_min_white:
         pixels, display = cv2.bitwise_not(pixels), f"{display}, min-is-white inverted"
     notes = []
@@ -130,7 +126,7 @@ def decode_raster(data: bytes, *, limits: Limits) -> Radiograph:
         bits_stored=structure.bits,
         photometric=structure.photometric,
         display=display,
-        colourfulness=_measure_colourfulness(colour),
+        colourfulness=colourfulness,
         notes=tuple(notes),
     )
     return Radiograph(pixels, header)
@@ -144,15 +140,22 @@ def examine_raster(data: bytes) -> Structure:
     """
     other = _name_other_format(data)
     if other:
-        raise UnreadableImageError(
-            f"expected a radiograph as PNG, JPEG, TIFF, BMP or DICOM, got {other}; "
-            "export it in one of these"
-        )
+        raise _refuse_kind(other)
     for signature, examine in _EXAMINERS.items():
         if data.startswith(signature):
             return examine(data)
-    raise UnreadableImageError(
-        "expected a radiograph as PNG, JPEG, TIFF, BMP or DICOM, got a file of an unknown kind"
+    text = _name_text(data)
+    if text:
+        raise _refuse_kind(text)
+    if data.startswith(b"BM"):  # two letters, with which a text may begin as well
+        return examine_bmp(data)
+    raise _refuse_kind("a file of an unknown kind")
+
+
+def _refuse_kind(kind: str) -> UnreadableImageError:
+    return UnreadableImageError(
+        f"expected a radiograph as PNG, JPEG, TIFF, BMP or DICOM, got {kind}; "
+        "export it in one of these"
     )
 
 
@@ -161,6 +164,11 @@ def _name_other_format(data: bytes) -> str:
     for offset, magic, name in _OTHER_FORMATS:
         if data.startswith(magic, offset):
             return name
+    return ""
+
+
+def _name_text(data: bytes) -> str:
+    """What kind of text a file is; empty where it is none."""
     start = data[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith((b"<!doctype html", b"<html")):
         return "an HTML page"
@@ -187,67 +195,36 @@ def _check_limits(structure: Structure, limits: Limits) -> None:
 def _decode(structure: Structure) -> Shaped[np.ndarray, "height width *channels"]:
     """Stored samples as uint8 or uint16: grey, BGR or BGRA; not turned, not inverted."""
     try:
-        decoded = _decode_with_pillow(structure) if structure.format == "TIFF" else None
-        if decoded is None:
-            decoded = _decode_with_opencv(structure)
+        decoded = _decode_format(structure)
     except MemoryError:
         raise
     except Exception as error:  # each library has its own ways to say that a file is broken
+        if isinstance(error, cv2.error) and error.code == cv2.Error.StsNoMem:
+            raise MemoryError from error
         raise _undecodable(structure) from error
     if decoded is None or decoded.shape[:2] != (structure.height, structure.width):
         raise _undecodable(structure)
     if decoded.dtype not in (np.uint8, np.uint16):
         raise _undecodable(structure)
-    if structure.format == "JPEG" and _ends_in_filler(decoded):
-        raise _undecodable(structure)
     return decoded
+
+
+def _decode_format(
+    structure: Structure,
+) -> Shaped[np.ndarray, "height width *channels"] | None:
+    if structure.format == "JPEG":
+        return decode_jpeg(structure.data, samples=structure.samples)
+    decoded = decode_tiff(structure) if structure.format == "TIFF" else None
+    return _decode_with_opencv(structure) if decoded is None else decoded
 
 
 def _decode_with_opencv(
     structure: Structure,
 ) -> Shaped[np.ndarray, "height width *channels"] | None:
-    flags = {
-        "JPEG": cv2.IMREAD_ANYCOLOR | cv2.IMREAD_IGNORE_ORIENTATION,
-        # The fourth byte of a 32-bit BMP is mostly unused and zero, no transparency.
-        "BMP": cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION,
-    }
-    raw = np.frombuffer(structure.data, np.uint8)
-    return cv2.imdecode(raw, flags.get(structure.format, cv2.IMREAD_UNCHANGED))
-
-
-def _ends_in_filler(decoded: Shaped[np.ndarray, "height width *channels"]) -> bool:
-    """Whether libjpeg ran out of data: it then fills the rest with middle grey."""
-    tail = decoded[-8:]
-    return bool((tail == 128).all() and not (decoded == 128).all())
-
-
-def _decode_with_pillow(
-    structure: Structure,
-) -> Shaped[np.ndarray, "height width *channels"] | None:
-    """A TIFF file of 8 bits or fewer, or 16-bit grey; None for 16-bit colour.
-
-    OpenCV reads 8-bit TIFF through libtiff's RGBA layer, which loses which kind of
-    alpha was stored; Pillow loses the low byte of 16-bit colour.
-    """
-    from PIL import TiffImagePlugin
-
-    if structure.bits == 16 and structure.samples > 1:
-        return None
-    with warnings.catch_warnings():
-        # Pillow warns of cut tags and goes on; here damage is an error.
-        warnings.simplefilter("error")
-        image = TiffImagePlugin.TiffImageFile(io.BytesIO(structure.data))
-        image.load()
-    if image.mode in ("I;16", "I;16B", "I;16L"):
-        return np.asarray(image).astype(np.uint16)
-    if image.mode in ("1", "L"):
-        return np.asarray(image.convert("L"))
-    if image.mode in ("LA", "La", "RGBA", "RGBa", "PA"):
-        straight = image.convert("LA" if image.mode == "La" else "RGBA").convert("RGBA")
-        return cv2.cvtColor(np.asarray(straight), cv2.COLOR_RGBA2BGRA)
-    if image.mode in ("RGB", "P", "CMYK", "YCbCr"):
-        return cv2.cvtColor(np.asarray(image.convert("RGB")), cv2.COLOR_RGB2BGR)
-    return None
+    # The fourth byte of a 32-bit BMP is mostly unused and zero, no transparency.
+    is_bmp = structure.format == "BMP"
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION if is_bmp else cv2.IMREAD_UNCHANGED
+    return cv2.imdecode(np.frombuffer(structure.data, np.uint8), flags)
 
 
 def _undecodable(structure: Structure) -> UnreadableImageError:
@@ -257,18 +234,48 @@ def _undecodable(structure: Structure) -> UnreadableImageError:
     )
 
 
+def _has_transparency(
+    samples: Shaped[np.ndarray, "height width *channels"], structure: Structure
+) -> bool:
+    if samples.ndim == 2 or samples.shape[2] == 3 or structure.format == "JPEG":
+        return False
+    full = np.iinfo(samples.dtype).max
+    return any(block[..., 3].min() < full for block in _split(samples))
+
+
+def _split(
+    picture: Shaped[np.ndarray, "height width *channels"],
+) -> Iterator[Shaped[np.ndarray, "rows width *channels"]]:
+    """The picture in blocks of whole rows."""
+    rows = max(1, BLOCK // picture.shape[1])
+    for top in range(0, picture.shape[0], rows):
+        yield picture[top : top + rows]
+
+
 def _flatten(
     samples: Shaped[np.ndarray, "height width *channels"],
-) -> tuple[Shaped[np.ndarray, "height width *colours"], bool]:
-    """Grey or BGR over black, and whether anything was transparent."""
+) -> Shaped[np.ndarray, "height width *colours"]:
+    """Grey or BGR; a fourth channel, alpha over black or black ink, is multiplied in."""
     if samples.ndim == 2 or samples.shape[2] == 3:
-        return samples, False
-    colour, alpha = samples[..., :3], samples[..., 3:]
+        return samples
+    share = samples[..., 3:] / np.float32(np.iinfo(samples.dtype).max)
+    return np.rint(samples[..., :3] * share).astype(samples.dtype)
+
+
+def _to_grey(
+    samples: Shaped[np.ndarray, "height width *channels"],
+) -> Shaped[np.ndarray, "height width"]:
+    """Luminance by BT.601; a fourth channel is multiplied in."""
+    if samples.ndim == 2:
+        return samples
     full = np.iinfo(samples.dtype).max
-    if alpha.min() == full:
-        return np.ascontiguousarray(colour), False
-    blended = np.rint(colour * (alpha / np.float32(full)))
-    return blended.astype(samples.dtype), True
+    code = cv2.COLOR_BGR2GRAY if samples.shape[2] == 3 else cv2.COLOR_BGRA2GRAY
+    grey = np.empty(samples.shape[:2], samples.dtype)
+    for target, block in zip(_split(grey), _split(samples), strict=True):
+        target[:] = cv2.cvtColor(block, code)
+        if code == cv2.COLOR_BGRA2GRAY and block[..., 3].min() < full:
+            target[:] = np.rint(target * (block[..., 3] / np.float32(full)))
+    return grey
 
 
 def _measure_colourfulness(colour: Shaped[np.ndarray, "height width *colours"]) -> float:
@@ -293,9 +300,14 @@ def _to_display(
     if grey.dtype == np.uint8:
         return grey, "as stored"
     low, high = (float(end) for end in np.percentile(_subsample(grey), WINDOW_PERCENTILES))
-    if high >= FULL_RANGE:
-        return np.rint(grey / np.float32(257)).astype(np.uint8), "16 bits scaled by 1/257"
     values = np.arange(65_536, dtype=np.float32)
-    table = np.clip(np.rint((values - low) * (255 / max(high - low, 1.0))), 0, 255)
-    ends = f"{WINDOW_PERCENTILES[0]:g} to {WINDOW_PERCENTILES[1]:g} %"
-    return table.astype(np.uint8)[grey], f"percentile window {low:g} to {high:g} ({ends})"
+    if high >= FULL_RANGE:
+        table, display = np.rint(values / 257), "16 bits scaled by 1/257"
+    else:
+        table = np.clip(np.rint((values - low) * (255 / max(high - low, 1.0))), 0, 255)
+        ends = f"{WINDOW_PERCENTILES[0]:g} to {WINDOW_PERCENTILES[1]:g} %"
+        display = f"percentile window {low:g} to {high:g} ({ends})"
+    shown = np.empty(grey.shape, np.uint8)
+    for target, block in zip(_split(shown), _split(grey), strict=True):
+        target[:] = table.astype(np.uint8)[block]
+    return shown, display

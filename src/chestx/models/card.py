@@ -74,7 +74,7 @@ def _dict_without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     document = dict(pairs)
     if len(document) != len(pairs):
         keys = [key for key, _ in pairs]
-        raise ValueError(f"key twice: {next(key for key in keys if keys.count(key) > 1)}")
+        raise ValueError(f"key twice: {next(key for key in keys if keys.count(key) > 1)!r:.80}")
     return document
 
 
@@ -98,7 +98,7 @@ def _build(cls: type, value: object, where: str) -> Any:
     if missing := sorted(names - value.keys()):
         raise InvalidModelError(f"{where}: expected the key {missing[0]!r}, it is missing")
     if unknown := sorted(value.keys() - names):
-        raise InvalidModelError(f"{where}: expected no key {unknown[0]!r}, it is unknown")
+        raise InvalidModelError(f"{where}: expected no key {unknown[0]!r:.80}, it is unknown")
     arguments = {
         name: _convert(hints[name], value[name], f"{where}.{name}") for name in sorted(names)
     }

@@ -25,6 +25,7 @@ KNOWN_PIXELS, KNOWN_LOGITS = "known_pixels", "known_logits"
 """Arrays of ``reference.npz``: images without a patient and the logits they gave when published."""
 
 _KNOWN_TOLERANCE = 1e-3
+_MAX_KNOWN = 64
 
 
 class Classifier:
@@ -70,7 +71,7 @@ class Classifier:
         return cls(
             folder,
             load_runtime(
-                folder.model_onnx,
+                folder.graph,
                 kind=runtime,
                 threads=count_usable_cores() if threads is None else threads,
             ),
@@ -112,7 +113,8 @@ class Classifier:
         setting computes them.
 
         Raises:
-            InvalidModelError: the folder holds none, or the logits differ by more than 0.001.
+            InvalidModelError: the folder holds none, or some of another form, or the
+                logits differ by more than 0.001.
         """
         reference = self.folder.reference
         if missing := {KNOWN_PIXELS, KNOWN_LOGITS} - reference.keys():
@@ -120,8 +122,9 @@ class Classifier:
                 f"reference.npz: expected {' and '.join(sorted(missing))} to check the network "
                 "with, it has none"
             )
-        found = self._runtime.run(reference[KNOWN_PIXELS][:, None]).logits
-        gap = float(np.abs(found - reference[KNOWN_LOGITS]).max())
+        pixels, logits = reference[KNOWN_PIXELS], reference[KNOWN_LOGITS]
+        _check_known(pixels, logits, self._runtime)
+        gap = float(np.abs(self._runtime.run(pixels[:, None]).logits - logits).max())
         # Written so that a gap that is not a number fails too.
         if not gap <= _KNOWN_TOLERANCE:
             raise InvalidModelError(
@@ -217,3 +220,21 @@ def _check_graph(card: ModelCard, runtime: Runtime) -> None:
             raise InvalidModelError(
                 f"model.onnx: expected {name} {expected} as the card says, got {found}"
             )
+
+
+def _check_known(pixels: np.ndarray, logits: np.ndarray, runtime: Runtime) -> None:
+    size, labels = runtime.shape.size, runtime.shape.labels
+    count = len(logits) if logits.ndim else 0
+    fits = (
+        1 <= count <= _MAX_KNOWN
+        and pixels.dtype == np.uint8
+        and pixels.shape == (count, size, size)
+        and logits.dtype == np.float32
+        and logits.shape == (count, labels)
+    )
+    if not fits:
+        raise InvalidModelError(
+            f"reference.npz: expected {KNOWN_PIXELS} of uint8 [images, {size}, {size}] and "
+            f"{KNOWN_LOGITS} of float32 [images, {labels}] for 1 to {_MAX_KNOWN} images, "
+            f"got {pixels.dtype} {[*pixels.shape]} and {logits.dtype} {[*logits.shape]}"
+        )

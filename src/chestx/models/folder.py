@@ -15,6 +15,8 @@ import logging
 import os
 import re
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,37 +50,41 @@ class ModelFolder:
         path: where it is.
         card: what it says of itself.
         identity: name, version and checksum, for every output.
+        graph: bytes of ``model.onnx``, the very ones that were verified.
         reference: arrays of ``reference.npz``, read-only.
     """
 
     path: Path
     card: ModelCard
     identity: ModelIdentity
+    graph: bytes
     reference: dict[str, np.ndarray]
-
-    @property
-    def model_onnx(self) -> Path:
-        """The graph that runs."""
-        return self.path / MODEL
 
 
 def load_model_folder(path: str | os.PathLike[str]) -> ModelFolder:
     """Opens a model folder and verifies all of it.
 
+    Every file is read once: what is used later are the bytes that were verified.
+
     Raises:
-        InvalidModelError: it is missing, incomplete, tampered with or too new; the
-            text names the file and the reason.
+        InvalidModelError: it is missing, unreadable, incomplete, tampered with or too
+            new; the text names the file and the reason.
     """
     folder = Path(path)
-    card, checksum = _read_card(folder)
-    _check_listing(folder, card)
-    for name, sha256 in sorted(card.files.items()):
-        _check_file(folder / name, sha256)
+    kept = {}
+    with _naming_unreadable(folder):
+        card, checksum = _read_card(folder)
+        _check_listing(folder, card)
+        for name, sha256 in sorted(card.files.items()):
+            data = _read_verified(folder / name, sha256)
+            if name in (MODEL, REFERENCE):
+                kept[name] = data
     return ModelFolder(
         path=folder,
         card=card,
         identity=ModelIdentity(card.name, card.version, checksum),
-        reference=_read_reference(folder / REFERENCE, card),
+        graph=kept[MODEL],
+        reference=_unpack_reference(folder / REFERENCE, kept[REFERENCE]),
     )
 
 
@@ -117,7 +123,7 @@ def resolve_model(name_or_path: str | os.PathLike[str] | None = None) -> Path:
             )
         if named:
             return named[0]
-    if Path(name_or_path).is_dir():
+    if _may_be_folder(Path(name_or_path)):
         return Path(name_or_path)
     listed = ", ".join(f"{item.name} ({item})" for item in _find_model_folders())
     raise UsageError(
@@ -134,9 +140,24 @@ def _find_model_folders() -> list[Path]:
     found = [_built_in_folder()]
     for entry in filter(None, os.environ.get(MODELS_VARIABLE, "").split(os.pathsep)):
         place = Path(entry)
-        candidates = [place] if (place / CARD).is_file() else sorted(_subfolders(place))
-        found += [item for item in candidates if (item / CARD).is_file() and item not in found]
+        candidates = [place] if _may_hold_card(place) else sorted(_subfolders(place))
+        found += [item for item in candidates if _may_hold_card(item) and item not in found]
     return found
+
+
+def _may_hold_card(folder: Path) -> bool:
+    """A folder that cannot be looked into counts, so that opening it tells the reason."""
+    try:
+        return (folder / CARD).is_file()
+    except OSError:
+        return True
+
+
+def _may_be_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return True
 
 
 def _subfolders(place: Path) -> list[Path]:
@@ -149,9 +170,21 @@ def _subfolders(place: Path) -> list[Path]:
 
 def _names_of(folder: Path) -> set[str]:
     try:
-        return {folder.name, _read_card(folder)[0].name}
+        with _naming_unreadable(folder):
+            return {folder.name, _read_card(folder)[0].name}
     except InvalidModelError:
         return {folder.name}
+
+
+@contextmanager
+def _naming_unreadable(folder: Path) -> Iterator[None]:
+    """Turns what the operating system says of a file into a reason for the user."""
+    try:
+        yield
+    except OSError as error:
+        raise InvalidModelError(
+            f"{error.filename or folder}: expected a readable file or folder, got: {error.strerror}"
+        ) from error
 
 
 def _read_card(folder: Path) -> tuple[ModelCard, str]:
@@ -191,51 +224,59 @@ def _check_listing(folder: Path, card: ModelCard) -> None:
         )
 
 
-def _check_file(path: Path, sha256: str) -> None:
+def _read_verified(path: Path, sha256: str) -> bytes:
     if not path.is_file():
         raise InvalidModelError(
             f"{path}: expected the file that the card lists, it is missing; take the folder anew "
             "from where it was published"
         )
-    if path.stat().st_size > MAX_ONNX_BYTES:
-        raise InvalidModelError(f"{path}: expected at most {MAX_ONNX_BYTES} bytes, got more")
-    with path.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    data = _read_file(path, _MAX_REFERENCE_BYTES if path.name == REFERENCE else MAX_ONNX_BYTES)
+    found = hashlib.sha256(data).hexdigest()
     if found != sha256:
         raise InvalidModelError(
             f"{path}: expected the sha256 {sha256[:12]}... that the card lists, got "
             f"{found[:12]}...: the file was changed or damaged; take the folder anew from where "
             "it was published"
         )
+    return data
 
 
-def _read_reference(path: Path, card: ModelCard) -> dict[str, np.ndarray]:
-    data = _read_file(path, _MAX_REFERENCE_BYTES)
-    if hashlib.sha256(data).hexdigest() != card.files[path.name]:
-        raise InvalidModelError(f"{path}: the file changed while it was read")
+def _unpack_reference(path: Path, data: bytes) -> dict[str, np.ndarray]:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             unpacked = sum(item.file_size for item in archive.infolist())
-        if unpacked > _MAX_REFERENCE_BYTES:
-            raise InvalidModelError(
-                f"{path}: expected at most {_MAX_REFERENCE_BYTES} bytes unpacked, got {unpacked}"
-            )
-        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            reference = {name: arrays[name] for name in arrays.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        reference = _load_arrays(data) if unpacked <= _MAX_REFERENCE_BYTES else {}
+    except Exception as error:  # zipfile, its codecs and numpy raise a dozen unrelated types.
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InvalidModelError(
-            f"{path}: expected an npz of plain arrays, got a file that is not ({error})"
+            f"{path}: expected an npz of plain arrays, got a file that is not ({reason:.200})"
         ) from error
-    for array in reference.values():
-        array.flags.writeable = False
+    if unpacked > _MAX_REFERENCE_BYTES:
+        raise InvalidModelError(
+            f"{path}: expected at most {_MAX_REFERENCE_BYTES} bytes unpacked, got {unpacked}"
+        )
+    return reference
+
+
+def _load_arrays(data: bytes) -> dict[str, np.ndarray]:
+    reference: dict[str, np.ndarray] = {}
+    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        for name in arrays.files:
+            array = arrays[name]
+            # numpy gives the bytes of a member that holds no array.
+            if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
+                raise ValueError(f"{name!r:.80} holds no numbers")
+            array.flags.writeable = False
+            reference[name] = array
     return reference
 
 
 def _read_file(path: Path, limit: int) -> bytes:
+    # Before it is opened, because opening a pipe waits for a writer.
     if not path.is_file():
         raise InvalidModelError(f"{path}: expected a file, it is missing")
-    if path.stat().st_size > limit:
-        raise InvalidModelError(
-            f"{path}: expected at most {limit} bytes, got {path.stat().st_size}"
-        )
-    return path.read_bytes()
+    with path.open("rb") as stream:
+        size = os.fstat(stream.fileno()).st_size
+        if size > limit:
+            raise InvalidModelError(f"{path}: expected at most {limit} bytes, got {size}")
+        return stream.read(size)

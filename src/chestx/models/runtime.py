@@ -7,6 +7,7 @@ One call computes on one thread; several threads may call at once.
 
 from __future__ import annotations
 
+import math
 import os
 import queue
 import sys
@@ -19,7 +20,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from chestx.domain import InvalidModelError, UsageError
-from chestx.models.onnx_file import MAX_ONNX_BYTES, check_onnx_bytes
+from chestx.models.onnx_file import check_onnx_bytes
 
 RuntimeKind = Literal["openvino", "onnxruntime"]
 
@@ -73,23 +74,49 @@ class Runtime(Protocol):
         ...
 
 
-def count_usable_cores() -> int:
-    """Processor cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def count_usable_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """Processor cores that this process may use: by its affinity and its control group.
+
+    A container is often granted a share of a machine's cores by a quota that the
+    affinity does not show.
+
+    Args:
+        cgroup: where the control group's files are.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    quota = _read_cpu_quota(cgroup)
+    return max(1, min(cores or 1, math.ceil(quota)) if quota else cores or 1)
 
 
-def load_runtime(model_onnx: Path, *, kind: RuntimeKind = "openvino", threads: int = 1) -> Runtime:
+def _read_cpu_quota(cgroup: Path) -> float | None:
+    """Cores that the quota grants, None where there is none (cgroup version 2, then 1)."""
+    try:
+        limit, period = (cgroup / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        try:
+            limit = (cgroup / "cpu" / "cpu.cfs_quota_us").read_text().strip()
+            period = (cgroup / "cpu" / "cpu.cfs_period_us").read_text().strip()
+        except OSError:
+            return None
+    try:
+        quota = int(limit) / int(period)
+    except (ValueError, ZeroDivisionError):
+        return None
+    return quota if quota > 0 else None
+
+
+def load_runtime(data: bytes, *, kind: RuntimeKind = "openvino", threads: int = 1) -> Runtime:
     """Compiles a graph for the CPU.
 
     Args:
-        model_onnx: graph with the input ``pixels`` (uint8) and the outputs ``logits``,
-            ``embedding`` and ``cams``.
+        data: ONNX graph with the input ``pixels`` (uint8) and the outputs ``logits``,
+            ``embedding`` and ``cams``; bytes, not a path, so that what was verified runs.
         kind: library that computes.
         threads: how many calls of ``run`` may compute at once; others wait. On
             onnxruntime every call computes on the thread that makes it.
 
     Raises:
-        InvalidModelError: the file is missing, damaged, or another kind of graph.
+        InvalidModelError: the bytes are damaged, or another kind of graph.
         UsageError: unknown kind, threads below 1, or onnxruntime not installed.
     """
     if threads < 1:
@@ -100,20 +127,8 @@ def load_runtime(model_onnx: Path, *, kind: RuntimeKind = "openvino", threads: i
     }
     if kind not in loaders:
         raise UsageError(f"runtime: expected {' or '.join(loaders)}, got {kind!r}")
-    data = _read_graph(model_onnx)
     check_onnx_bytes(data)
     return loaders[kind](data, threads)
-
-
-def _read_graph(path: Path) -> bytes:
-    try:
-        if path.stat().st_size > MAX_ONNX_BYTES:
-            raise InvalidModelError(f"{path}: expected at most {MAX_ONNX_BYTES} bytes, got more")
-        return path.read_bytes()
-    except OSError as error:
-        raise InvalidModelError(
-            f"{path}: expected a readable ONNX file, got: {error.strerror}"
-        ) from error
 
 
 def import_openvino() -> Any:

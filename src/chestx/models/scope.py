@@ -17,6 +17,8 @@ COMPONENTS = 256
 LATERAL_VIEWS = frozenset({"LL", "RL", "LLAT", "RLAT", "LAT", "LATERAL", "L"})
 """DICOM ViewPosition values, and usual private ones, of a radiograph from the side."""
 
+_MONTHS_BELOW_YEARS = 2
+
 
 def fit_reference(
     embeddings: Float32[np.ndarray, "images features"], *, components: int = COMPONENTS
@@ -87,7 +89,8 @@ class Reference:
         """From the arrays of ``fit_reference``, e.g. an open ``reference.npz``.
 
         Raises:
-            InvalidModelError: an array is missing, or the shapes do not fit each other.
+            InvalidModelError: an array is missing, of another type or of a shape that does
+                not fit the others, or holds numbers that cannot be.
         """
         names = ("mean", "directions", "scales", "residual_scale")
         missing = [name for name in names if name not in arrays]
@@ -96,20 +99,26 @@ class Reference:
                 f"reference: expected the arrays {', '.join(names)}, "
                 f"got none named {', '.join(missing)}; fit the reference again"
             )
-        mean, directions, scales, residual = (
-            np.asarray(arrays[name], dtype=np.float32) for name in names
-        )
+        mean, directions, scales, residual = (arrays[name] for name in names)
+        for name in names:
+            if arrays[name].dtype != np.float32 or not np.isfinite(arrays[name]).all():
+                raise InvalidModelError(
+                    f"reference: expected {name} of finite float32 numbers, got others "
+                    f"({arrays[name].dtype}); fit the reference again"
+                )
         expected = (scales.size, mean.size)
-        if directions.shape != expected or residual.size != 1:
+        shapes = [array.shape for array in (mean, scales, residual, directions)]
+        if shapes != [(mean.size,), (scales.size,), (), expected] or 0 in expected:
             raise InvalidModelError(
-                f"reference: expected directions of shape {expected} and one residual_scale, "
-                f"got {directions.shape} and {residual.size}; fit the reference again"
+                f"reference: expected directions of shape {expected} for mean and scales of one "
+                f"dimension, and one residual_scale, got shapes {shapes[3]}, {shapes[0]}, "
+                f"{shapes[1]} and {shapes[2]}; fit the reference again"
             )
-        if not ((scales > 0).all() and float(residual.reshape(())) > 0):
+        if not ((scales > 0).all() and residual > 0):
             raise InvalidModelError(
                 "reference: expected positive scales, got others; fit the reference again"
             )
-        return cls(mean.ravel(), directions, scales.ravel(), float(residual.reshape(())))
+        return cls(mean, directions, scales, float(residual))
 
     def distance(self, embedding: Float32[np.ndarray, " features"]) -> float:
         """How unlike the training images an embedding is.
@@ -152,7 +161,7 @@ def assess_scope(
         *quality.reasons,
         *_judge_value("modality", "Modality", header.modality, scope.modalities),
         *_judge_value("body_part", "BodyPartExamined", header.body_part_examined, scope.body_parts),
-        *_judge_view(header.view_position, scope.views),
+        *_judge_view(header, scope.views),
         *_judge_age(header.age_years, scope.min_age_years, scope.max_age_years),
         *_judge_distance(distance, scope.max_distance),
     ]
@@ -178,16 +187,22 @@ def _judge_value(
     return [ScopeReason(code, sentence)]
 
 
-def _judge_view(view: str, accepted: tuple[str, ...]) -> list[ScopeReason]:
-    """A lateral view is refused whatever else the value says, e.g. ``LAT PA``."""
-    if accepted and _split_words(view) & LATERAL_VIEWS:
-        stated = " ".join(view.upper().split())
-        sentence = (
-            f"DICOM ViewPosition is {stated}, a lateral view; "
-            f"the model answers for {', '.join(accepted)}."
-        )
-        return [ScopeReason("lateral", sentence)]
-    return _judge_value("view", "ViewPosition", view, accepted)
+def _judge_view(header: ImageHeader, accepted: tuple[str, ...]) -> list[ScopeReason]:
+    """A lateral view is refused whatever else is said, e.g. ``LAT PA`` or a part ``CHEST LAT``."""
+    places = (
+        ("ViewPosition", header.view_position, LATERAL_VIEWS),
+        # A lone L says there which side of the body, not from where.
+        ("BodyPartExamined", header.body_part_examined, LATERAL_VIEWS - {"L"}),
+    )
+    for keyword, value, lateral in places:
+        if accepted and _split_words(value) & lateral:
+            stated = " ".join(value.upper().split())
+            sentence = (
+                f"DICOM {keyword} is {stated}, a lateral view; "
+                f"the model answers for {', '.join(accepted)}."
+            )
+            return [ScopeReason("lateral", sentence)]
+    return _judge_value("view", "ViewPosition", header.view_position, accepted)
 
 
 def _judge_age(
@@ -198,16 +213,27 @@ def _judge_age(
     if youngest is not None and age < youngest:
         return [
             ScopeReason(
-                "age", f"The patient is {age:g} years old; the model answers from {youngest:g}."
+                "age",
+                f"The patient is {_say_age(age)} old; the model answers from {_say_age(youngest)}.",
             )
         ]
     if oldest is not None and age > oldest:
         return [
             ScopeReason(
-                "age", f"The patient is {age:g} years old; the model answers up to {oldest:g}."
+                "age",
+                f"The patient is {_say_age(age)} old; the model answers up to {_say_age(oldest)}.",
             )
         ]
     return []
+
+
+def _say_age(years: float) -> str:
+    """Completed months of the youngest, as they are counted for infants."""
+    if years >= _MONTHS_BELOW_YEARS:
+        return f"{years:g} years"
+    # A twelfth of a year has no exact float.
+    months = int(years * 12 + 1e-6)
+    return "less than 1 month" if not months else f"{months} month{'s' if months > 1 else ''}"
 
 
 def _judge_distance(distance: float | None, limit: float | None) -> list[ScopeReason]:

@@ -17,7 +17,15 @@ from jaxtyping import UInt8
 from chestx.domain import CAVEAT, Finding, FindingDecision, Report, UsageError
 from chestx.rendering.colours import lay_over
 from chestx.rendering.text import Mask, draw_line, draw_paragraph, get_line_height, measure_text
-from chestx.terminology import ENGLISH, describe_map, format_probability, name_any, name_decision
+from chestx.terminology import (
+    ENGLISH,
+    add_mark,
+    describe_map,
+    format_probability,
+    get_mark,
+    name_decision,
+    write_headline,
+)
 
 Picture = UInt8[np.ndarray, "_height _width 3"]
 Colour = tuple[int, int, int]
@@ -42,10 +50,10 @@ _MARGIN = 12
 _GAP = 8
 _HEADLINE, _BODY, _SMALL = 20, 14, 12
 _BAR_HEIGHT = 10
+_MARK_GAP = 3
 _LEGEND_GREY = 96
 _SCALE_WIDTH = 96  # at least
 _MOST_LINES = 14
-_MOST_SPOKEN = 3
 
 
 def draw_overlay(report: Report, *, size: int = 512, title: str = "") -> Picture:
@@ -142,27 +150,13 @@ def _draw_head(report: Report, title: str, width: int) -> Picture:
     """The decision with what it rests on, and the title."""
     inner = width - 2 * _MARGIN
     colour = _DECISION_COLOURS[report.decision.value]
-    headline = name_decision(report.decision)
-    if spoken := _list_spoken(report):
-        headline += f": {', '.join(spoken)}"
-    masks = draw_paragraph(headline, size=_HEADLINE, width=inner, max_lines=2, bold=True)
+    headline = write_headline(report.decision, report.findings, report.any_finding)
+    masks = draw_paragraph(headline, size=_HEADLINE, width=inner, max_lines=3, bold=True)
     lines = [(mask, colour) for mask in masks]
     if title:
         line = draw_line(title, size=_BODY, width=inner, shorten="middle")
         lines.append((line, _QUIET))
     return _stack(lines, width)
-
-
-def _list_spoken(report: Report) -> list[str]:
-    """What the image's decision rests on, most probable first: names with numbers."""
-    if not report.decision.is_assessed:
-        return []
-    matching = [x for x in report.findings if x.decision.value == report.decision.value]
-    matching.sort(key=lambda finding: -finding.probability)
-    if not matching and report.any_finding:
-        return [f"{name_any(report.findings)} {_format(report.any_finding)}"]
-    spoken = [f"{finding.display} {_format(finding)}" for finding in matching[:_MOST_SPOKEN]]
-    return spoken if len(matching) <= _MOST_SPOKEN else [*spoken, "\u2026"]
 
 
 def _format(finding: Finding) -> str:
@@ -180,7 +174,8 @@ def _draw_findings(report: Report, width: int) -> Picture:
     rows = [(finding.display, finding) for finding in report.findings]
     if report.any_finding:
         rows.append((ENGLISH.any_of_these, report.any_finding))
-    names = min(int(0.4 * width), max(measure_text(name, size=_BODY) for name, _ in rows) + 2)
+    widest = max(measure_text(add_mark(name, x.caveat), size=_BODY) for name, x in rows)
+    names = min(int(0.4 * width), widest + 2)
     words = max(measure_text(name_decision(d), size=_BODY) for d in FindingDecision) + 2
     figures = max(measure_text(_format(finding), size=_BODY) for _, finding in rows) + 2
     left = _MARGIN + names + _MARGIN
@@ -190,8 +185,7 @@ def _draw_findings(report: Report, width: int) -> Picture:
     for index, (name, finding) in enumerate(rows):
         top = index * row
         colour = _DECISION_COLOURS[finding.decision.value]
-        mask = draw_line(name, size=_BODY, width=names, shorten="middle")
-        _paste(band, mask, top, _MARGIN, _TEXT)
+        _draw_name(band[top : top + row, : _MARGIN + names], name, finding.caveat)
         _draw_bar(band[top : top + row, left:right], finding, colour)
         number = draw_line(_format(finding), size=_BODY, width=figures)
         _paste(band, number, top, right + _MARGIN, _TEXT)
@@ -200,6 +194,18 @@ def _draw_findings(report: Report, width: int) -> Picture:
     key = draw_line(ENGLISH.bar_key, size=_SMALL, width=width - 2 * _MARGIN)
     _paste(band, key, len(rows) * row, _MARGIN, _QUIET)
     return band
+
+
+def _draw_name(cell: Picture, name: str, caveat: str) -> None:
+    """A name with the mark of its caveat, which stays whole where the name is shortened."""
+    room = cell.shape[1] - _MARGIN
+    if caveat:
+        mark = draw_line(f"({get_mark(caveat)})", size=_BODY, width=room)
+        room -= mark.shape[1] + _MARK_GAP
+    line = draw_line(name, size=_BODY, width=room, shorten="middle")
+    _paste(cell, line, 0, _MARGIN, _TEXT)
+    if caveat:
+        _paste(cell, mark, 0, _MARGIN + line.shape[1] + _MARK_GAP, _QUIET)
 
 
 def _draw_bar(cell: Picture, finding: Finding, colour: Colour) -> None:
@@ -229,18 +235,19 @@ def _draw_scale(high: str, width: int) -> Picture:
     """The colour scale as it looks over middle grey, its ends in words; read-only."""
     low = draw_line(ENGLISH.map_low, size=_SMALL, width=width)
     room = width - 2 * _MARGIN - low.shape[1] - 2 * _GAP - _SCALE_WIDTH
-    end = draw_line(high, size=_SMALL, width=room, shorten="middle")
+    ends = draw_paragraph(high, size=_SMALL, width=room, max_lines=2)
     row = get_line_height(_SMALL)
     left = _MARGIN + low.shape[1] + _GAP
-    right = width - _MARGIN - end.shape[1] - _GAP
+    right = width - _MARGIN - max(end.shape[1] for end in ends) - _GAP
     strip = np.linspace(0, 255, right - left).round().astype(np.uint8)[None].repeat(12, axis=0)
     top = (row - strip.shape[0]) // 2
-    scale = _make_band(row, width)
+    scale = _make_band(len(ends) * row, width)
     scale[top : top + strip.shape[0], left:right] = lay_over(
         np.full_like(strip, _LEGEND_GREY), strip
     )
     _paste(scale, low, 0, _MARGIN, _TEXT)
-    _paste(scale, end, 0, right + _GAP, _TEXT)
+    for index, end in enumerate(ends):
+        _paste(scale, end, index * row, right + _GAP, _TEXT)
     notes = f"{ENGLISH.map_scale} {ENGLISH.map_caveat}"
     lines = draw_paragraph(notes, size=_SMALL, width=width - 2 * _MARGIN, max_lines=3)
     band = np.concatenate([scale, _stack([(line, _QUIET) for line in lines], width)])
