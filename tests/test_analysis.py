@@ -171,6 +171,7 @@ def test_the_clock_adds_up_by_stage_also_where_a_block_raises() -> None:
             raise KeyError
     assert set(clock.seconds) == {"read"}
     assert clock.seconds["read"] > 0
+    assert clock.cpu_seconds["read"] >= 0
 
 
 def test_the_preview_is_what_a_reader_sees(samples: Path, classifier: Classifier) -> None:

@@ -112,6 +112,7 @@ def test_the_run_is_written_down(
     assert {"read", "preprocess", "infer", "judge", "overlay", "pictures", "write"} <= set(
         record["stage_seconds"]
     )
+    assert record["stage_cpu_seconds"]["rest"] > 0
     assert record["options"]["heatmap_format"] == "jpg"
 
 

@@ -148,9 +148,9 @@ def test_a_colour_photograph_is_found_and_coloured_marks_are_flagged() -> None:
         assess(smooth_noise(), colourfulness=2.0),
     )
     assert "colour" in codes(photograph)
-    assert "colour_marks" not in photograph.flags
+    assert "coloured" not in photograph.flags
     assert "colour" not in codes(marked)
-    assert "colour_marks" in marked.flags
+    assert "coloured" in marked.flags
 
 
 def test_a_small_but_sufficient_picture_is_flagged() -> None:

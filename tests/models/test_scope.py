@@ -179,11 +179,11 @@ def test_without_a_reference_there_is_no_distance_to_judge(scoped: ModelCard) ->
 
 def test_reasons_and_flags_of_quality_come_first(scoped: ModelCard) -> None:
     inverted = ScopeReason("inverted", "It looks inverted.")
-    quality = Quality(reasons=(inverted,), flags=("colour_marks",))
+    quality = Quality(reasons=(inverted,), flags=("coloured",))
     header = replace(HEADER, modality="CT", age_years=None)
     reasons, flags = assess_scope(scoped, header, quality, distance=9.0)
     assert [reason.code for reason in reasons] == ["inverted", "modality", "unlike_training"]
-    assert flags == ("colour_marks", "age_unknown")
+    assert flags == ("coloured", "age_unknown")
 
 
 # --- the distance ---

@@ -74,7 +74,8 @@ class BatchSummary:
         skipped: litter that was passed over in folders.
         has_report: whether ``report.html`` was written.
         seconds: wall time of this run.
-        stage_seconds: stage -> seconds, summed over threads and child processes.
+        stage_seconds: stage -> wall time, summed over threads and child processes.
+        stage_cpu_seconds: the same of processor time.
     """
 
     output: Path
@@ -86,6 +87,7 @@ class BatchSummary:
     has_report: bool = False
     seconds: float = 0.0
     stage_seconds: dict[str, float] = field(default_factory=dict)
+    stage_cpu_seconds: dict[str, float] = field(default_factory=dict)
 
     @property
     def failed(self) -> int:

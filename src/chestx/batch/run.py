@@ -167,7 +167,8 @@ class _RunRecord:
             },
             "seconds": round(summary.seconds, 3),
             "images_per_second": round(done / max(summary.seconds, 1e-9), 2),
-            "stage_seconds": {name: round(s, 3) for name, s in summary.stage_seconds.items()},
+            "stage_seconds": _round_all(summary.stage_seconds),
+            "stage_cpu_seconds": _round_all(summary.stage_cpu_seconds),
         }
         write_text(summary.output / RUN, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
 
@@ -284,6 +285,23 @@ def _follow(
             yield row
         writer.sync()
         record.summary.stage_seconds = analyzer.clock.seconds
+        record.summary.stage_cpu_seconds = _complete_cpu(
+            analyzer.clock.cpu_seconds, has_children=options.workers != 0
+        )
+
+
+def _round_all(seconds: dict[str, float]) -> dict[str, float]:
+    return {name: round(value, 3) for name, value in seconds.items()}
+
+
+def _complete_cpu(stages: dict[str, float], *, has_children: bool) -> dict[str, float]:
+    """With ``rest``: what this process took beside the stages measured in it.
+
+    That is the model, which computes on threads of its runtime, and the start of the program.
+    """
+    in_children = {"read", "preprocess"} if has_children else set()
+    measured = sum(value for name, value in stages.items() if name not in in_children)
+    return {**stages, "rest": max(time.process_time() - measured, 0.0)}
 
 
 def _write_table(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:

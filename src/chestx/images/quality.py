@@ -29,8 +29,8 @@ BLANK_RANGE, LOW_CONTRAST_RANGE = 8.0, 40.0
 CLIPPED_SHARE = 0.3
 """Share of the middle that is pure black or pure white; validation has at most 0.22."""
 
-COLOUR_LIMIT, COLOUR_MARKS_LIMIT = 30.0, 0.5
-"""Colourfulness over which a picture is no radiograph, and over which it has coloured marks.
+COLOUR_LIMIT, COLOURED_LIMIT = 30.0, 0.5
+"""Colourfulness over which a picture is no radiograph, and over which it is not purely grey.
 
 Five of 8,400 training and validation radiographs have more than 30, all tinted pictures
 out of two papers; those without marks have 0.
@@ -240,8 +240,8 @@ def _judge_orientation(
 
 def _find_flags(measures: dict[str, float]) -> tuple[str, ...]:
     flags = []
-    if COLOUR_MARKS_LIMIT < measures["colourfulness"] <= COLOUR_LIMIT:
-        flags.append("colour_marks")
+    if COLOURED_LIMIT < measures["colourfulness"] <= COLOUR_LIMIT:
+        flags.append("coloured")
     if MIN_SIDE <= measures["shorter_side"] < LOW_RESOLUTION_SIDE:
         flags.append("low_resolution")
     return tuple(flags)
