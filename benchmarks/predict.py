@@ -99,7 +99,7 @@ class Run:
         wall_s, cpu_s: whole process; CPU with all children.
         loop_s: without start and end, by the process's own clock.
         peak_mb: highest PSS of the process tree.
-        stages: stage -> seconds; empty for the hand-written program.
+        stages: stage -> processor seconds; empty for the hand-written program.
         decisions: decision -> images; likewise.
     """
 
@@ -168,7 +168,7 @@ def run_chestx(images: Path, output: Path, *options: str) -> Run:
     with open(output / "results.csv", encoding="utf-8", newline="") as file:
         decisions = Counter(row["decision"] for row in csv.DictReader(file))
     require_complete(images, rows=decisions.total(), overlays=output / "heatmaps")
-    return Run(wall, cpu, record["seconds"], peak, record["stage_seconds"], dict(decisions))
+    return Run(wall, cpu, record["seconds"], peak, record["stage_cpu_seconds"], dict(decisions))
 
 
 def run_handwritten(images: Path, output: Path, *, python: str, threads: int) -> Run:
@@ -231,7 +231,7 @@ def print_side(name: str, runs: Sequence[Run], images: int) -> None:
         print(f"  {label:<28}{text}")
     for stage in runs[0].stages:
         each = [1e3 * run.stages[stage] / images for run in runs]
-        print(f"  {f'stage {stage}, ms an image':<28}{describe(each, digits=2)}")
+        print(f"  {f'stage {stage}, CPU-ms an image':<28}{describe(each, digits=2)}")
     if runs[0].decisions:
         print(f"  decisions: {runs[0].decisions}")
 

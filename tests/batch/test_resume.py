@@ -109,11 +109,14 @@ def test_a_table_of_nothing_or_a_header_alone_begins_anew(
     assert_same(cut, whole)
 
 
+@pytest.mark.parametrize(
+    "folder", ["heatmaps", "pictures/views", "pictures/thumbnails", "pictures/maps"]
+)
 def test_a_row_whose_picture_did_not_reach_the_disk_is_done_anew(
-    cut: Path, whole: Path, inbox: Path, classifier: Classifier
+    cut: Path, whole: Path, inbox: Path, classifier: Classifier, folder: str
 ) -> None:
-    pictures = sorted((cut / "heatmaps").iterdir())
-    pictures[2].write_bytes(pictures[2].read_bytes()[:-100])
+    pictures = sorted((cut / folder).iterdir())
+    pictures[2].write_bytes(pictures[2].read_bytes()[:-5])
     assert run(inbox, cut, classifier, resume=True) == 2
     assert_same(cut, whole)
 

@@ -122,7 +122,12 @@ def lock_output(folder: Path) -> Iterator[None]:
 
 
 def find_done(
-    folder: Path, paths: Sequence[str], *, plan: Plan, columns: Sequence[str]
+    folder: Path,
+    paths: Sequence[str],
+    *,
+    plan: Plan,
+    columns: Sequence[str],
+    has_report: bool,
 ) -> list[Row]:
     """The rows that an interrupted run has done and that still hold.
 
@@ -133,6 +138,7 @@ def find_done(
         paths: inputs of this run.
         plan: of this run.
         columns: of this run's table.
+        has_report: whether the run writes pictures for the report.
 
     Raises:
         UsageError: the earlier run had another plan, or an input has changed since.
@@ -147,7 +153,9 @@ def find_done(
     # What follows the last line end is a row that was cut, or nothing.
     for position, line in enumerate(lines[1:-1]):
         row = _parse_row(line, columns)
-        if row is None or position >= len(paths) or not _is_whole(folder, row):
+        if row is None or position >= len(paths):
+            break
+        if not all(map(_is_whole, _list_pictures(folder, row, position, has_report=has_report))):
             break
         if row["path"] != neutralise_cell(paths[position]):
             raise UsageError(f"cannot resume: row {position + 1} is of another file; start anew")
@@ -267,16 +275,26 @@ def _parse_row(line: bytes, columns: Sequence[str]) -> Row | None:
     return row
 
 
-def _is_whole(folder: Path, row: Row) -> bool:
-    """Whether the picture that the row names was written to its end."""
-    if not row["heatmap"]:
-        return True
+def _list_pictures(folder: Path, row: Row, position: int, *, has_report: bool) -> list[Path]:
+    """The files that go with a row."""
+    pictures = [folder / row["heatmap"]] if row["heatmap"] else []
+    if has_report and row["status"] == "ok":
+        number = f"{position + 1:06d}"
+        endings = (("views", "jpg"), ("thumbnails", "jpg"), ("maps", "json"))
+        pictures += [folder / PICTURES / name / f"{number}.{end}" for name, end in endings]
+    return pictures
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a picture was written to its end; after a power cut it may be empty or cut."""
     try:
-        with open(folder / row["heatmap"], "rb") as file:
-            file.seek(-12, os.SEEK_END)
+        with open(path, "rb") as file:
+            file.seek(max(path.stat().st_size - 12, 0))
             tail = file.read()
-    except (OSError, ValueError):
+    except OSError:
         return False
+    if path.suffix == ".json":
+        return tail.endswith(b"]")
     return tail.endswith(b"\xff\xd9") or b"IEND" in tail
 
 

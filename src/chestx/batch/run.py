@@ -233,7 +233,9 @@ def _run(
     output, start = summary.output, time.perf_counter()
     columns = list_result_columns(classifier.card)
     plan = describe_plan(paths, classifier=classifier, options=options)
-    done = find_done(output, paths, plan=plan, columns=columns) if resume else []
+    done: list[Row] = []
+    if resume:
+        done = find_done(output, paths, plan=plan, columns=columns, has_report=options.report)
     summary.resumed = len(done)
     (output / REPORT).unlink(missing_ok=True)
     record.write("running", plan)
