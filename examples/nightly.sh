@@ -15,25 +15,37 @@ if [ $# -ne 2 ]; then
 fi
 chestx=${CHESTX:-chestx}
 inbox=$1
+mkdir -p "$2"
+set -- "$1" "$(realpath "$2")"
 today=$(date +%F)
 night=$2/$today
-mkdir -p "$2"
 
 # Two runs at once would do the same work twice.
 exec 9>"$2/.nightly.lock"
 flock -n 9 || { echo "nightly.sh: another run is under way" >&2; exit 1; }
 
-if [ -d "$inbox" ] && [ -z "$(find -L "$inbox" -type f -print -quit)" ]; then
-  echo "$today: nothing in $inbox"
-  exit 0
-fi
 if grep -qs '"status": "finished"' "$night/run.json"; then
   echo "$night is finished already"
   exit 0
 fi
 
+# The list is frozen when the night begins, so that a file that arrives later does not
+# keep a run that was cut short from being finished; it is read the next night.
+list=$2/$today.txt
+if [ ! -s "$list" ]; then
+  cd "$inbox"
+  find -L "$PWD" -type f ! -path '*/.*' ! -iname thumbs.db ! -iname desktop.ini ! -iname dicomdir |
+    LC_ALL=C sort >"$list.new"
+  mv "$list.new" "$list"
+fi
+if [ ! -s "$list" ]; then
+  rm "$list"
+  echo "$today: nothing in $inbox"
+  exit 0
+fi
+
 code=0
-"$chestx" predict "$inbox" --output "$night" --resume --quiet --log-json 2>>"$2/nightly.log" || code=$?
+"$chestx" predict "$list" --output "$night" --resume --quiet --log-json 2>>"$2/nightly.log" || code=$?
 case $code in
   0) echo "$night: all files were read" ;;
   3) echo "$night: some files could not be read; filter results.csv by status = failed" ;;

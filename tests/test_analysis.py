@@ -127,6 +127,23 @@ def test_one_input_that_breaks_the_model_does_not_cost_its_neighbours_their_answ
     batcher.close()
 
 
+def test_a_closed_analyzer_says_so_and_does_not_wait(samples: Path, classifier: Classifier) -> None:
+    with Analyzer(classifier, workers=1, threads=1) as analyzer:
+        pass
+    with pytest.raises(RuntimeError, match="this Analyzer is closed"):
+        analyzer.analyze(samples / "child-1-normal.jpg")
+
+
+def test_a_stream_that_is_left_early_ends_its_children(
+    samples: Path, classifier: Classifier
+) -> None:
+    paths = [samples / "child-1-normal.jpg"] * 30
+    with chestx.analyze_files(paths, model=classifier, workers=1) as results:
+        assert isinstance(next(results), Report)
+    workers = results._analyzer._workers
+    assert [worker.process_id for worker in workers] == [None]
+
+
 def test_submit_gives_a_future(samples: Path, classifier: Classifier) -> None:
     with Analyzer(classifier, workers=1, threads=1) as analyzer:
         future = analyzer.submit(samples / "child-1-normal.jpg")

@@ -165,3 +165,12 @@ def test_the_order_is_that_of_the_arguments(folder: Path) -> None:
         str(folder / "a.png"),
         str(folder / "b.png"),
     ]
+
+
+def test_a_line_that_is_no_path_is_refused_before_the_run() -> None:
+    with pytest.raises(UsageError, match="path 2: expected at most 16384 characters, got 20000"):
+        collect("-", text="a.png\n" + "x" * 20_000 + "\n")
+
+
+def test_rare_characters_do_not_end_a_line() -> None:
+    assert collect("-", text="a\u2028b.png\nc\x0bd.png\n") == ["a\u2028b.png", "c\x0bd.png"]

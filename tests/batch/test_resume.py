@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from chestx.batch.journal import describe_plan, prepare_output
 from chestx.batch.options import BatchOptions
 from chestx.batch.run import predict_files
-from chestx.domain import UsageError
+from chestx.domain import ChestxError, UsageError
 from chestx.models.classifier import Classifier
 
 OPTIONS = BatchOptions(workers=0, json_lines=True, heatmap_size=128)
@@ -88,7 +89,7 @@ def test_a_finished_run_is_only_checked(
 
 @pytest.mark.parametrize(
     "damage",
-    [b"", b"\0" * 4096, b"\xff\xfe\xfd\n" * 3, b'"open\n', b"a,b,c\n"],
+    [b"", b"\0" * 4096, b"\xff\xfe\xfd\n" * 3, b'"open\n', b"a,b,c\n", b"x," * 5],
 )
 def test_garbage_after_the_whole_rows_is_done_anew(
     cut: Path, whole: Path, inbox: Path, classifier: Classifier, damage: bytes
@@ -184,3 +185,47 @@ def test_a_folder_that_does_not_say_what_was_run_is_refused(
         (cut / "run.json").write_text(text)
         with pytest.raises(UsageError, match=r"holds results\.csv that chestx did not write"):
             run(inbox, cut, classifier, resume=True)
+
+
+def test_an_edited_header_is_refused_and_the_table_is_kept(
+    cut: Path, inbox: Path, classifier: Classifier
+) -> None:
+    edited = (cut / "results.csv").read_bytes().replace(b"\n", b"\r\n")
+    (cut / "results.csv").write_bytes(edited)
+    with pytest.raises(UsageError, match="was changed since it was written"):
+        run(inbox, cut, classifier, resume=True)
+    assert (cut / "results.csv").read_bytes() == edited
+
+
+def test_a_row_that_no_run_writes_is_done_anew(
+    cut: Path, whole: Path, inbox: Path, classifier: Classifier
+) -> None:
+    lines = (whole / "results.csv").read_bytes().split(b"\n")
+    lines[2] = lines[2].replace(b",positive,", b",see note,").replace(b",ok,", b",maybe,")
+    (cut / "results.csv").write_bytes(b"\n".join(lines[:6]) + b"\n")
+    assert run(inbox, cut, classifier, resume=True) == 1
+    assert_same(cut, whole)
+
+
+def test_a_file_that_could_not_be_read_then_and_can_now_is_done_anew(
+    cut: Path, whole: Path, inbox: Path, classifier: Classifier
+) -> None:
+    lines = (whole / "results.csv").read_text().split("\n")
+    cells = next(csv.reader([lines[3]]))
+    cells[1], cells[2], cells[4] = "", "failed", "failed"
+    lines[3] = ",".join(f'"{cell}"' for cell in cells)
+    (cut / "results.csv").write_text("\n".join(lines[:7]) + "\n")
+    assert run(inbox, cut, classifier, resume=True) == 2
+    assert_same(cut, whole)
+
+
+def test_a_run_is_not_called_finished_before_its_page_is_there(
+    inbox: Path, classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("chestx.batch.run.write_report", fail)
+    with pytest.raises(ChestxError, match="No space left"):
+        run(inbox, tmp_path / "out", classifier)
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["status"] == "running"

@@ -186,6 +186,10 @@ def test_convert_never_replaces_its_source_or_follows_a_link(samples: Path, tmp_
     before = picture.read_bytes()
     assert_one_line(chestx("convert", picture, picture, "--overwrite"), code=2, says="the source")
     assert picture.read_bytes() == before
+    beside = tmp_path / "b.png.part"
+    beside.write_bytes(before)
+    assert chestx("convert", beside, tmp_path / "b.png").returncode == 0
+    assert beside.read_bytes() == before
     link = tmp_path / "link.png"
     link.symlink_to(tmp_path / "elsewhere.png")
     assert_one_line(chestx("convert", picture, link), code=2, says="is there already")
@@ -206,7 +210,7 @@ def test_what_was_passed_over_is_said_and_written_down(samples: Path, tmp_path: 
     assert record["counts"]["skipped"] == 1
 
 
-@pytest.mark.parametrize("redirection", ["| true", ">&-", "> /dev/full"])
+@pytest.mark.parametrize("redirection", ["| true", ">&-", "> /dev/full", "> /dev/null 2>&-"])
 def test_an_output_that_nobody_reads_does_not_change_the_exit_code(
     samples: Path, tmp_path: Path, redirection: str
 ) -> None:

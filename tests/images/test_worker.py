@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,17 @@ def worker() -> Iterator[Worker]:
     worker = Worker(PREPARATION, WorkerLimits(timeout_s=20))
     yield worker
     worker.close()
+
+
+def end_in_work(process_id: int, how: signal.Signals) -> None:
+    """Stops the child so that it takes its next file without working on it, and ends it then."""
+    os.kill(process_id, signal.SIGSTOP)
+
+    def end() -> None:
+        os.kill(process_id, how)
+        os.kill(process_id, signal.SIGCONT)
+
+    threading.Timer(0.5, end).start()
 
 
 def test_a_child_gives_what_this_process_would(worker: Worker, samples: Path) -> None:
@@ -75,7 +87,7 @@ def test_a_child_that_is_killed_costs_one_file_and_is_replaced(
     worker.prepare(good)
     first = worker.process_id
     assert first is not None
-    os.kill(first, signal.SIGKILL)
+    end_in_work(first, signal.SIGKILL)
     with pytest.raises(PreparationError, match=r"decoder gave up \(SIGKILL"):
         worker.prepare(good)
     assert worker.prepare(good).sha256
@@ -86,7 +98,7 @@ def test_a_child_that_crashes_says_by_which_signal(worker: Worker, samples: Path
     good = str(samples / "child-1-normal.jpg")
     worker.prepare(good)
     assert worker.process_id is not None
-    os.kill(worker.process_id, signal.SIGSEGV)
+    end_in_work(worker.process_id, signal.SIGSEGV)
     with pytest.raises(PreparationError, match=r"decoder crashed \(SIGSEGV\)"):
         worker.prepare(good)
 
@@ -141,3 +153,29 @@ def test_no_child_outlives_its_worker(samples: Path) -> None:
     assert worker.process_id is None
     with pytest.raises(ProcessLookupError):
         os.kill(process_id, 0)
+
+
+def test_an_interrupted_exchange_never_gives_its_answer_to_the_next_file(
+    worker: Worker, samples: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = samples / "child-1-normal.jpg", samples / "child-3-pneumonia.jpg"
+    worker.prepare(str(first))
+
+    def interrupt(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("chestx.images.worker._read_message", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            worker.prepare(str(first))
+    expected = prepare_image(str(second), PREPARATION)
+    assert worker.prepare(str(second)).sha256 == expected.sha256
+
+
+def test_a_child_that_ended_between_two_files_costs_none(worker: Worker, samples: Path) -> None:
+    good = str(samples / "child-1-normal.jpg")
+    worker.prepare(good)
+    assert worker.process_id is not None
+    os.kill(worker.process_id, signal.SIGKILL)
+    os.waitid(os.P_PID, worker.process_id, os.WEXITED | os.WNOWAIT)
+    assert worker.prepare(good).sha256

@@ -26,6 +26,9 @@ STANDARD_INPUT = "-"
 OWN_RESULT = frozenset({"results.csv", "run.json"})
 """A folder with both holds results of chestx, whose pictures are no radiographs."""
 
+MAX_PATH_CHARACTERS = 16_384
+"""Longer than any system opens; a longer line of a list is no path."""
+
 MAX_LIST_BYTES = 256 * 1024 * 1024
 
 
@@ -82,6 +85,12 @@ def collect_inputs(
         if len(inputs.paths) == before:
             name = "standard input" if argument == STANDARD_INPUT else repr(argument)
             raise UsageError(f"{name}: no file found in it")
+    for number, path in enumerate(inputs.paths, start=1):
+        if len(path) > MAX_PATH_CHARACTERS:
+            raise UsageError(
+                f"path {number}: expected at most {MAX_PATH_CHARACTERS} characters, "
+                f"got {len(path)}; is the list one of paths?"
+            )
     return inputs
 
 
@@ -144,7 +153,8 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _read_lines(text: str) -> list[str]:
-    return [line for line in text.splitlines() if line.strip()]
+    # Not splitlines(): names may hold the rarer characters that it takes for line ends.
+    return [line for line in text.replace("\r\n", "\n").split("\n") if line.strip()]
 
 
 def _decode_list(data: bytes) -> str:

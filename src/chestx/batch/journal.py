@@ -14,6 +14,7 @@ import io
 import json
 import os
 import re
+import secrets
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -35,7 +36,7 @@ from chestx.batch.options import (
     BatchOptions,
 )
 from chestx.domain import CAVEAT, ChestxError, UnreadableImageError, UsageError
-from chestx.export.table import Row, neutralise_cell
+from chestx.export.table import Row, WrittenAnswer, neutralise_cell, to_json_record
 from chestx.images.reading import load_bytes
 from chestx.models.classifier import Classifier
 
@@ -147,8 +148,14 @@ def find_done(
         return []
     _compare_plans(_read_plan(folder), plan)
     lines = (folder / RESULTS).read_bytes().split(b"\n")
-    if lines[0].decode("utf-8", "replace") != ",".join(columns):
-        return []
+    if lines[0] != ",".join(columns).encode():
+        if len(lines) == 1 or not lines[0].strip(b"\0"):
+            # Cut in its first line by a power cut.
+            return []
+        raise UsageError(
+            f"cannot resume: {str(folder / RESULTS)!r} was changed since it was written; "
+            "give --overwrite to start anew"
+        )
     rows = []
     # What follows the last line end is a row that was cut, or nothing.
     for position, line in enumerate(lines[1:-1]):
@@ -160,7 +167,7 @@ def find_done(
         if row["path"] != neutralise_cell(paths[position]):
             raise UsageError(f"cannot resume: row {position + 1} is of another file; start anew")
         rows.append(row)
-    _check_contents(rows, paths)
+    rows = rows[: _count_unchanged(rows, paths)]
     kept = sum(len(line) + 1 for line in lines[: len(rows) + 1])
     os.truncate(folder / RESULTS, kept)
     return rows
@@ -208,13 +215,18 @@ def write_bytes(path: Path, data: bytes) -> None:
 @contextmanager
 def write_whole(path: Path) -> Iterator[IO[bytes]]:
     """Writes a whole file or none: a reader never sees half of it."""
-    partial = path.with_suffix(path.suffix + ".part")
-    partial.unlink(missing_ok=True)
-    with open(partial, "wb", opener=open_without_following) as file:
-        yield file
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    # A name that is nobody's: a file called x.part beside x may be a person's.
+    partial = path.with_name(f".{secrets.token_hex(8)}.part")
+    try:
+        with open(partial, "xb", opener=open_without_following) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        with suppress(OSError):
+            partial.unlink()
+        raise
 
 
 def write_text(path: Path, text: str) -> None:
@@ -272,6 +284,11 @@ def _parse_row(line: bytes, columns: Sequence[str]) -> Row | None:
     row = dict(zip(columns, cells, strict=False))
     if len(cells) != len(columns) or row["status"] not in ("ok", "failed"):
         return None
+    try:
+        WrittenAnswer.from_row(row)
+        to_json_record(row, columns)
+    except (ValueError, KeyError):
+        return None
     return row
 
 
@@ -298,18 +315,29 @@ def _is_whole(path: Path) -> bool:
     return tail.endswith(b"\xff\xd9") or b"IEND" in tail
 
 
-def _check_contents(rows: Sequence[Row], paths: Sequence[str]) -> None:
-    """Refuses where a file that was done has another content by now."""
-    with ThreadPoolExecutor(4) as pool:
+def _count_unchanged(rows: Sequence[Row], paths: Sequence[str]) -> int:
+    """How many rows at the beginning still hold.
+
+    Raises:
+        UsageError: a file that was done has another content by now.
+    """
+    pool = ThreadPoolExecutor(4)
+    try:
         digests = pool.map(_hash_file, paths[: len(rows)])
         for position, (row, digest) in enumerate(zip(rows, digests, strict=True)):
-            # A file that is too large is refused before it is read, then as now.
-            if row["sha256"] != digest:
-                raise UsageError(
-                    f"cannot resume: the file of row {position + 1} changed since "
-                    f"(sha256 {row['sha256'][:12] or 'none'} then, {digest[:12] or 'none'} now); "
-                    "give --overwrite to start anew"
-                )
+            if row["sha256"] == digest:
+                continue
+            if row["status"] == "failed" and not row["sha256"]:
+                # It could not be read then, and can now: it is done anew, and what follows.
+                return position
+            raise UsageError(
+                f"cannot resume: the file of row {position + 1} changed since "
+                f"(sha256 {row['sha256'][:12]} then, {digest[:12] or 'none'} now); "
+                "give --overwrite to start anew"
+            )
+        return len(rows)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _hash_file(path: str) -> str:

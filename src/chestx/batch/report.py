@@ -49,8 +49,13 @@ def write_pictures(report: Report, output: Path, *, position: int) -> None:
         write_bytes(output / folder / f"{number}.jpg", data)
 
 
-def write_report(output: Path, *, card: ModelCard) -> bool:
-    """Writes ``report.html`` from the tables and pictures of a finished run.
+def write_report(output: Path, *, card: ModelCard, run: Mapping[str, Any]) -> bool:
+    """Writes ``report.html`` from the table and pictures of a run.
+
+    Args:
+        output: the output folder.
+        card: of the model that spoke.
+        run: content of ``run.json``.
 
     Returns:
         Whether it was written; there is none for more images than a browser can work with.
@@ -58,7 +63,6 @@ def write_report(output: Path, *, card: ModelCard) -> bool:
     Raises:
         UsageError: the folder holds no whole result of this model.
     """
-    run = _read_run(output)
     images = []
     for number, row in enumerate(_read_rows(output, card), start=1):
         if number > MAX_REPORT_IMAGES:
@@ -80,7 +84,8 @@ def rebuild_report(output: Path, *, model: str | None = None) -> Path:
         UsageError: the folder holds no finished result, or of another model.
         ChestxError: the report cannot be written.
     """
-    spoke = _read_run(output).get("model", {})
+    run = _read_run(output)
+    spoke = run.get("model", {})
     folder = load_model_folder(resolve_model(model))
     if spoke.get("checksum") != folder.identity.checksum:
         raise UsageError(
@@ -89,7 +94,7 @@ def rebuild_report(output: Path, *, model: str | None = None) -> Path:
             "name its folder by --model"
         )
     try:
-        if not write_report(output, card=folder.card):
+        if not write_report(output, card=folder.card, run=run):
             raise UsageError(
                 f"no report for more than {MAX_REPORT_IMAGES} images; run smaller folders"
             )

@@ -9,8 +9,8 @@ import platform
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -142,13 +142,18 @@ class _RunRecord:
 
     def write(self, status: str, plan: Plan) -> None:
         """Writes the file with what is known by now."""
+        text = json.dumps(self.describe(status, plan), indent=2, ensure_ascii=False)
+        write_text(self.summary.output / RUN, text + "\n")
+
+    def describe(self, status: str, plan: Plan) -> dict[str, Any]:
+        """What is known by now, as JSON values."""
         summary = self.summary
         versions = {"chestx": __version__, "python": platform.python_version()}
         for name in _VERSIONED:
             with suppress(PackageNotFoundError):
                 versions[name] = version(name)
         done = sum(summary.decisions.values()) - summary.resumed
-        record = {
+        return {
             "caveat": CAVEAT,
             "status": status,
             "command": self._command,
@@ -170,7 +175,6 @@ class _RunRecord:
             "stage_seconds": _round_all(summary.stage_seconds),
             "stage_cpu_seconds": _round_all(summary.stage_cpu_seconds),
         }
-        write_text(summary.output / RUN, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
 
 
 class _Finisher:
@@ -240,11 +244,13 @@ def _run(
     (output / REPORT).unlink(missing_ok=True)
     record.write("running", plan)
     answers: list[WrittenAnswer] = []
-    for row in _follow(paths, done, record, columns):
-        summary.decisions[row["decision"]] += 1
-        answers.append(WrittenAnswer.from_row(row))
-        if on_row is not None:
-            on_row(row)
+    # Closed here whatever happens: no thread may write after the folder is let go.
+    with closing(_follow(paths, done, record, columns)) as following:
+        for row in following:
+            summary.decisions[row["decision"]] += 1
+            answers.append(WrittenAnswer.from_row(row))
+            if on_row is not None:
+                on_row(row)
     rows = to_study_rows(answers)
     summary.studies = len(rows)
     _write_table(output / STUDIES, STUDY_COLUMNS, rows)
@@ -253,13 +259,16 @@ def _run(
     if options.parquet:
         _write_parquet(output, columns)
     summary.seconds = time.perf_counter() - start
+    if options.report:
+        # Before the run is called finished: who sees that word may rely on the page, too.
+        run = record.describe("finished", plan)
+        summary.has_report = write_report(output, card=classifier.card, run=run)
     record.write("finished", plan)
-    summary.has_report = options.report and write_report(output, card=classifier.card)
 
 
 def _follow(
     paths: Sequence[str], done: Sequence[Row], record: _RunRecord, columns: Sequence[str]
-) -> Iterator[Row]:
+) -> Generator[Row, None, None]:
     """Every row of the table in order: those of the earlier run, then the new ones as written."""
     yield from done
     options = record.options

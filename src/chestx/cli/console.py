@@ -79,7 +79,7 @@ def make_console() -> Console:
 @contextmanager
 def show_progress(total: int, *, quiet: bool) -> Iterator[Advance]:
     """A bar with rate and time left on a terminal; nothing where output is piped."""
-    if quiet or not sys.stderr.isatty():
+    if quiet or sys.stderr is None or not sys.stderr.isatty():
         yield lambda *, failed=False: None
         return
     from rich.console import Console

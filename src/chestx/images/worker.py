@@ -191,13 +191,30 @@ class Worker:
         Raises:
             PreparationError: the file cannot become a radiograph, or the child died of it.
         """
+        if self._process is not None and self._process.poll() is not None:
+            # It ended between two files: the next one is not to blame.
+            self.close()
         fresh = self._process is None
-        self.start()
         self._sha256 = ""
         try:
+            self.start()
             return self._exchange(source, fresh=fresh)
+        except PreparationError:
+            raise
         except (OSError, EOFError, TimeoutError) as error:
+            if self._process is None:
+                raise PreparationError("no process could be started to read it") from None
             raise PreparationError(self._bury(error), sha256=self._sha256) from None
+        except BaseException:
+            # Half an answer in the pipe would pass for that of the next file.
+            self.close()
+            raise
+
+    def kill(self) -> None:
+        """Ends the child at once, also from another thread; what it had in work fails."""
+        process = self._process
+        if process is not None:
+            process.kill()
 
     def close(self) -> None:
         """Ends the child."""
@@ -232,7 +249,11 @@ class Worker:
         process = self._process
         if isinstance(error, TimeoutError):
             process.kill()
-        code = process.wait()
+        try:
+            code = process.wait(_GRACE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            code = process.wait()
         self.close()
         if isinstance(error, TimeoutError) or code == -signal.SIGALRM:
             return (
@@ -328,10 +349,13 @@ def _read_array(pipe: IO[bytes], shape: list[int], deadline: float) -> np.ndarra
 def _read_by(pipe: IO[bytes], count: int, deadline: float) -> bytes:
     """Exactly ``count`` bytes before a moment of the monotonic clock."""
     descriptor = pipe.fileno()
+    # poll, since select refuses descriptors from 1024.
+    poller = select.poll()
+    poller.register(descriptor, select.POLLIN)
     parts = bytearray()
     while len(parts) < count:
         wait = deadline - time.monotonic()
-        if wait <= 0 or not select.select([descriptor], [], [], wait)[0]:
+        if wait <= 0 or not poller.poll(wait * 1000):
             raise TimeoutError
         part = os.read(descriptor, count - len(parts))
         if not part:
