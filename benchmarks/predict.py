@@ -6,9 +6,9 @@ The other side is HANDWRITTEN below: torchxrayvision's DenseNet121 (random weigh
 the same and nothing is downloaded) and Grad-CAM of the grad-cam package, image by image, an
 overlay each, with as many threads as chestx uses cores. It needs an interpreter that has both:
 
-    python -m venv /tmp/handwritten
-    /tmp/handwritten/bin/pip install torchxrayvision grad-cam
-    python benchmarks/predict.py IMAGES --handwritten-python /tmp/handwritten/bin/python
+    python -m venv handwritten
+    handwritten/bin/pip install torchxrayvision grad-cam
+    python benchmarks/predict.py IMAGES --handwritten-python handwritten/bin/python
 
 IMAGES are PNG or JPEG files or folders of them, taken in turn until there are ``--images``
 copies; what is printed says how often the content repeats. Each figure is a whole process

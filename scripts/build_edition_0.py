@@ -1,6 +1,6 @@
 """Builds the model folder that the package carries, edition 0, from what was handed over.
 
-    python scripts/build_edition_0.py --source ../shared/model-0 --cxr ../shared/cxr \
+    python scripts/build_edition_0.py --source MODEL --cxr CXR \
         --out src/chestx/models/default
 
 Takes about three minutes on one core. The network is taken byte for byte; temperature,
