@@ -116,6 +116,8 @@ def make_report(decision: Decision, *, study: str = "", source: str = "a.png") -
         distance=None,
         shown_label="",
         map_scales={},
+        logits=np.zeros(3, np.float32),
+        embedding=np.zeros(4, np.float32),
         maps=None,
         preview=None,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import FrozenInstanceError
 
+import numpy as np
 import pytest
 
 from chestx import domain, terminology
@@ -45,6 +46,8 @@ def make_report(decision: Decision, sentence: str) -> domain.Report:
         distance=None,
         shown_label="",
         map_scales={},
+        logits=np.zeros(3, np.float32),
+        embedding=np.zeros(4, np.float32),
         maps=None,
         preview=None,
     )

@@ -136,6 +136,8 @@ def judge_image(
         distance=distance,
         shown_label=choose_shown_label(findings) if decision.is_assessed and has_maps else "",
         map_scales={label.key: label.map_scale for label in card.labels},
+        logits=prediction.logits,
+        embedding=prediction.embedding,
         maps=prediction.maps if has_maps else None,
         preview=image.preview,
     )

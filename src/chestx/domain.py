@@ -177,7 +177,7 @@ _JOINERS = "\u200c\u200d"  # Invisible, and letters of Persian and Indic words l
 _MAX_NAME, _MAX_PROSE, _MAX_NESTED = 64, 2_000, 8
 
 
-def _check_name(what: str, text: str) -> None:
+def check_name(what: str, text: str) -> None:
     """One line for a person, without anything that could move or hide other text."""
     if not (
         text.strip()
@@ -189,7 +189,7 @@ def _check_name(what: str, text: str) -> None:
         )
 
 
-def _check_prose(what: str, text: str) -> None:
+def check_prose(what: str, text: str) -> None:
     """Sentences: printable, with line breaks and the spaces that break no line."""
     if len(text) > _MAX_PROSE or not all(
         letter.isprintable() or letter in "\n\u00a0\u202f" + _JOINERS for letter in text
@@ -205,7 +205,7 @@ def _check_nested(what: str, value: Any, depth: int = 0) -> None:
     if depth > _MAX_NESTED:
         raise ValueError(f"{what}: expected values nested {_MAX_NESTED} deep at most, got deeper")
     if isinstance(value, str):
-        _check_prose(what, value)
+        check_prose(what, value)
     elif isinstance(value, dict | list):
         keys = value if isinstance(value, dict) else ()
         inner = value.values() if isinstance(value, dict) else value
@@ -326,8 +326,8 @@ class Label:
                 "label: expected a key of a letter and at most 63 letters, digits and underscores, "
                 f"and not {ANY_FINDING}, got {self.key!r:.80}"
             )
-        _check_name(f"display of label {self.key}", self.display)
-        _check_prose(f"caveat of label {self.key}", self.caveat)
+        check_name(f"display of label {self.key}", self.display)
+        check_prose(f"caveat of label {self.key}", self.caveat)
         if (self.role is LabelRole.FINDING) != (self.operating_point is not None):
             raise ValueError(
                 f"label {self.key}: a finding needs an operating point, no_finding has none"
@@ -382,7 +382,7 @@ class Figure:
 
     def __post_init__(self) -> None:
         for what in ("name", "subject", "data", "note"):
-            _check_prose(f"figure {what}", getattr(self, what))
+            check_prose(f"figure {what}", getattr(self, what))
         if (self.low is None) != (self.high is None):
             raise ValueError(
                 f"figure {self.name!r:.80}: expected both low and high or neither, "
@@ -468,13 +468,13 @@ class ModelCard:
     def _check_texts(self) -> None:
         """Card texts reach terminals, pages and tables; a card may come from anywhere."""
         for what in ("name", "version"):
-            _check_name(what, getattr(self, what))
+            check_name(what, getattr(self, what))
         for what in ("summary", "intended_use", "not_looked_for", "licence"):
-            _check_prose(what, getattr(self, what))
+            check_prose(what, getattr(self, what))
         for sentence in self.limitations:
-            _check_prose("limitations", sentence)
+            check_prose("limitations", sentence)
         for term in (*self.scope.modalities, *self.scope.body_parts, *self.scope.views):
-            _check_name("scope", term)
+            check_name("scope", term)
         _check_nested("training", self.training)
 
     @property
@@ -491,12 +491,16 @@ class ModelIdentity:
         name, version: from the card.
         checksum: sha256 of card.json, which holds the checksum of every other file.
         precision: numeric variant that ran, e.g. ``f32``.
+        site: for which place a site profile set the thresholds; empty without one.
+        site_profile: sha256 of that profile; empty without one.
     """
 
     name: str
     version: str
     checksum: str
     precision: str = "f32"
+    site: str = ""
+    site_profile: str = ""
 
     def __str__(self) -> str:
         return f"{self.name} {self.version} ({self.checksum[:12]})"
@@ -586,6 +590,7 @@ class Report:
         distance: of the embedding to the training images; the card's scope has its limit.
         shown_label: key of the finding whose map the overlay shows; empty where none.
         map_scales: label key -> map value drawn at full strength.
+        logits, embedding: as the network gave them, for evaluation and monitoring.
         maps: class activation maps in the card's label order; None without.
         preview: the radiograph as shown, small; None where not asked for.
     """
@@ -604,6 +609,8 @@ class Report:
     distance: float | None
     shown_label: str
     map_scales: dict[str, float]
+    logits: Float32[np.ndarray, " labels"]
+    embedding: Float32[np.ndarray, " features"]
     maps: Float32[np.ndarray, "labels map_height map_width"] | None
     preview: UInt8[np.ndarray, "preview_height preview_width"] | None
 

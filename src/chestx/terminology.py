@@ -18,6 +18,7 @@ from chestx.domain import (
     Failure,
     Finding,
     FindingDecision,
+    ModelIdentity,
     OperatingPoint,
     Result,
     ScopeReason,
@@ -104,6 +105,8 @@ class Wording:
     no_map: str
     any_of_these: str
     bar_key: str
+    calibrated: str
+    not_calibrated: str
 
 
 ENGLISH = Wording(
@@ -148,6 +151,8 @@ ENGLISH = Wording(
     no_map="No heatmap.",
     any_of_these="any of these",
     bar_key="Bar: probability 0 to 1; tick: threshold; light part: no decision.",
+    calibrated="calibrated for {site} (site profile {checksum})",
+    not_calibrated="not calibrated for this site",
 )
 
 
@@ -311,6 +316,13 @@ def interpret(
     if uncertain:
         sentences.append(words.uncertain_beside.format(parts=_say_bands(uncertain, words)))
     return _join_sentences(sentences, named)
+
+
+def describe_calibration(identity: ModelIdentity, *, words: Wording = ENGLISH) -> str:
+    """Whether the thresholds were set for the place where the model speaks."""
+    if not identity.site_profile:
+        return words.not_calibrated
+    return words.calibrated.format(site=identity.site, checksum=identity.site_profile[:12])
 
 
 def interpret_failure(reason: str, *, words: Wording = ENGLISH) -> str:

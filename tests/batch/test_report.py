@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from chestx.batch.journal import prepare_output
 from chestx.batch.options import BatchOptions
 from chestx.batch.report import rebuild_report
 from chestx.batch.run import predict_files
-from chestx.domain import CAVEAT, UsageError
+from chestx.domain import CAVEAT, InvalidModelError, OperatingPoint, UsageError
 from chestx.models.classifier import Classifier
+from chestx.models.site import SiteProfile, site_profile_to_json
 
 
 @pytest.fixture
@@ -79,3 +81,58 @@ def test_too_many_images_for_a_page_give_none(
     with pytest.raises(UsageError, match="no report for more than 5 images"):
         rebuild_report(output)
     assert not (output / "report.html").exists()
+
+
+def test_a_run_with_a_site_profile_says_so_everywhere_and_its_report_can_be_made_anew(
+    samples: Path, classifier: Classifier, tmp_path: Path
+) -> None:
+    point = OperatingPoint(0.99, 0.98, 1.0)
+    profile = SiteProfile(
+        format_version=1,
+        site="St. Elsewhere",
+        model_name=classifier.identity.name,
+        model_version=classifier.identity.version,
+        model_checksum=classifier.identity.checksum,
+        model_precision=classifier.identity.precision,
+        temperature=0.8,
+        operating_points={"any_finding": point, "PNEUMONIA": point, "COVID19": point},
+        chosen_on="",
+        accepted_on="",
+        performance=(),
+        criteria=(),
+        manifest_sha256="",
+        signed_by="Dr. Example",
+        signed_on="2026-01-31",
+        software="0.1.0",
+    )
+    (tmp_path / "site.json").write_text(site_profile_to_json(profile), encoding="utf-8")
+    fitted = Classifier.load(threads=1, site_profile=tmp_path / "site.json")
+    output = tmp_path / "out"
+    prepare_output(output)
+    paths = sorted(map(str, samples.glob("child*")))
+    predict_files(paths, output, classifier=fitted, options=BatchOptions(workers=0))
+    checksum = fitted.identity.site_profile
+    spoken = f"calibrated for St. Elsewhere (site profile {checksum[:12]})"
+    for table in ("results.csv", "studies.csv"):
+        with open(output / table, encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert rows
+        assert {row["calibration"] for row in rows} == {spoken}
+        assert {row["site_profile"] for row in rows} == {checksum}
+    page = (output / "report.html").read_text(encoding="utf-8")
+    assert spoken in page
+    assert "0.99" in page
+    (output / "report.html").unlink()
+    rebuild_report(output)
+    assert (output / "report.html").read_text(encoding="utf-8") == page
+    text = (output / "run.json").read_text(encoding="utf-8")
+    (output / "run.json").write_text(text.replace('"Dr. Example"', '"Dr. Other"'), encoding="utf-8")
+    with pytest.raises(InvalidModelError, match="changed after it was signed"):
+        rebuild_report(output)
+
+
+def test_a_run_without_a_site_profile_says_that_it_is_not_calibrated(output: Path) -> None:
+    with open(output / "results.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["calibration"] for row in rows} == {"not calibrated for this site"}
+    assert "not calibrated for this site" in (output / "report.html").read_text(encoding="utf-8")

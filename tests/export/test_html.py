@@ -299,6 +299,8 @@ def make_mapped_report(*, outside: bool = False) -> Report:
         distance=None,
         shown_label="PNEUMONIA",
         map_scales={"NORMAL": 1.0, "PNEUMONIA": 2.0},
+        logits=np.zeros(2, np.float32),
+        embedding=np.zeros(4, np.float32),
         maps=maps,
         preview=None,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from chestx.domain import (
@@ -86,6 +87,8 @@ def make_report(probability: float = 0.9, *, study: str = "", source: str = "a.p
         distance=0.5,
         shown_label="PNEUMONIA",
         map_scales={},
+        logits=np.zeros(3, np.float32),
+        embedding=np.zeros(4, np.float32),
         maps=None,
         preview=None,
     )

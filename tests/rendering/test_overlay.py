@@ -66,6 +66,8 @@ def make_report(
         distance=0.4,
         shown_label=choose_shown_label(findings),
         map_scales={"NORMAL": 10.0, "PNEUMONIA": 10.0, "COVID19": 10.0},
+        logits=np.zeros(3, np.float32),
+        embedding=np.zeros(4, np.float32),
         maps=maps,
         preview=preview,
     )
@@ -293,6 +295,8 @@ def test_many_labels_with_long_names_fit(spoken: list[str]) -> None:
         probabilities={finding.key: 0.9 for finding in findings},
         interpretation=interpret(findings, None),
         shown_label="L0",
+        logits=np.zeros(18, np.float32),
+        embedding=np.zeros(4, np.float32),
         maps=np.ones((18, 7, 7), np.float32),
         map_scales={finding.key: 1.0 for finding in findings},
     )

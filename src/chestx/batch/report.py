@@ -18,6 +18,7 @@ from chestx.export.html import ReportImage, ReportMap, list_report_maps, render_
 from chestx.export.table import list_result_columns
 from chestx.images.preprocessing import resize_to_fit
 from chestx.models.folder import load_model_folder, resolve_model
+from chestx.models.site import apply_site_profile, identify_with_profile, site_profile_from_json
 
 VIEWS, THUMBNAILS, MAPS = f"{PICTURES}/views", f"{PICTURES}/thumbnails", f"{PICTURES}/maps"
 
@@ -82,6 +83,7 @@ def rebuild_report(output: Path, *, model: str | None = None) -> Path:
 
     Raises:
         UsageError: the folder holds no finished result, or of another model.
+        InvalidModelError: the site profile that was written down with it was changed.
         ChestxError: the report cannot be written.
     """
     run = _read_run(output)
@@ -93,8 +95,13 @@ def rebuild_report(output: Path, *, model: str | None = None) -> Path:
             f"({str(spoke.get('checksum'))[:12]}), got {folder.identity}; "
             "name its folder by --model"
         )
+    card = folder.card
+    if run.get("site_profile") is not None:
+        profile = site_profile_from_json(run["site_profile"], where=str(output / RUN))
+        identify_with_profile(folder.identity, profile)
+        card = apply_site_profile(card, profile)
     try:
-        if not write_report(output, card=folder.card, run=run):
+        if not write_report(output, card=card, run=run):
             raise UsageError(
                 f"no report for more than {MAX_REPORT_IMAGES} images; run smaller folders"
             )

@@ -55,6 +55,7 @@ from chestx.export.table import (
 )
 from chestx.images.worker import WorkerLimits
 from chestx.models.classifier import Classifier
+from chestx.models.site import site_profile_to_json
 from chestx.rendering.overlay import draw_overlay, encode_picture
 
 log = logging.getLogger(__name__)
@@ -159,6 +160,7 @@ class _RunRecord:
             "command": self._command,
             "started": self._started,
             "model": asdict(self.classifier.identity),
+            "site_profile": _describe_profile(self.classifier),
             "versions": versions,
             "platform": f"{platform.system()} {platform.machine()}",
             "options": asdict(self.options),
@@ -175,6 +177,14 @@ class _RunRecord:
             "stage_seconds": _round_all(summary.stage_seconds),
             "stage_cpu_seconds": _round_all(summary.stage_cpu_seconds),
         }
+
+
+def _describe_profile(classifier: Classifier) -> dict[str, Any] | None:
+    """The whole site profile: the page cannot be made anew without it."""
+    if classifier.site_profile is None:
+        return None
+    document: dict[str, Any] = json.loads(site_profile_to_json(classifier.site_profile))
+    return document
 
 
 class _Finisher:

@@ -56,6 +56,15 @@ def predict(
         str | None,
         typer.Option("--model", "-m", help="Model folder or name; default: the one shipped."),
     ] = None,
+    site_profile: Annotated[
+        Path | None,
+        typer.Option(
+            "--site-profile",
+            envvar="CHESTX_SITE_PROFILE",
+            help="Thresholds of this site, as chestx commission wrote them.",
+            show_default=False,
+        ),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier result in the folder.")
     ] = False,
@@ -133,7 +142,9 @@ def predict(
         standard_input=read_standard_input() if STANDARD_INPUT in inputs else b"",
         exclude=output,
     )
-    classifier = Classifier.load(model, runtime=options.runtime, threads=threads)
+    classifier = Classifier.load(
+        model, runtime=options.runtime, threads=threads, site_profile=site_profile
+    )
     prepare_output(output, overwrite=overwrite, resume=resume)
     log.info("started", extra={"fields": {"images": len(found.paths)}})
     with show_progress(len(found.paths), quiet=quiet) as advance:
@@ -165,6 +176,8 @@ def predict(
 
 
 def _print_summary(summary: BatchSummary, *, identity: ModelIdentity) -> None:
+    from chestx.terminology import describe_calibration
+
     rate = (summary.images - summary.resumed) / max(summary.seconds, 1e-9)
     images, studies = _count(summary.images, "image"), _count(summary.studies, "study")
     say(f"{images}, {studies} in {summary.seconds:.1f} s ({rate:.1f} images/s)")
@@ -177,7 +190,7 @@ def _print_summary(summary: BatchSummary, *, identity: ModelIdentity) -> None:
         say(f"  passed over   {summary.skipped:>6}  (hidden and system files, results of chestx)")
     page = "report.html, " if summary.has_report else ""
     say(f"results in {summary.output}/: {page}results.csv, studies.csv, run.json")
-    say(f"model {identity}")
+    say(f"model {identity}; {describe_calibration(identity)}")
     say(CAVEAT)
 
 

@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from chestx.domain import CAVEAT, ModelCard, Report, Study
+from chestx.domain import CAVEAT, ModelCard, ModelIdentity, Report, Study
 from chestx.export.run_summary import (
     count_bins,
     count_decisions,
@@ -41,7 +41,13 @@ from chestx.export.worklist import (
     sort_studies,
 )
 from chestx.rendering.colours import get_colours, get_opacities
-from chestx.terminology import ENGLISH, add_mark, describe_not_assessed, format_probability
+from chestx.terminology import (
+    ENGLISH,
+    add_mark,
+    describe_calibration,
+    describe_not_assessed,
+    format_probability,
+)
 
 __all__ = ["ReportImage", "ReportMap", "list_report_maps", "render_report"]
 
@@ -206,7 +212,13 @@ def _describe_run(run: Mapping[str, Any]) -> dict[str, Any]:
         "version": str((run.get("versions") or {}).get("chestx", "")),
         "checksum": str(model.get("checksum", "")),
         "precision": str(model.get("precision", "")),
+        "calibration": _describe_calibration(model),
     }
+
+
+def _describe_calibration(model: Mapping[str, Any]) -> str:
+    names = ("name", "version", "checksum", "precision", "site", "site_profile")
+    return describe_calibration(ModelIdentity(*(str(model.get(name, "")) for name in names)))
 
 
 def _describe_card(card: ModelCard) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from chestx.domain import (
     Study,
     group_studies,
 )
-from chestx.terminology import interpret_result, interpret_study
+from chestx.terminology import describe_calibration, interpret_result, interpret_study
 
 Row = dict[str, str]
 
@@ -65,6 +65,8 @@ _LAST_COLUMNS = (
     "model_version",
     "model_checksum",
     "model_precision",
+    "site_profile",
+    "calibration",
     "caveat",
 )
 STUDY_COLUMNS = (
@@ -82,6 +84,8 @@ STUDY_COLUMNS = (
     "model_version",
     "model_checksum",
     "model_precision",
+    "site_profile",
+    "calibration",
     "caveat",
 )
 
@@ -274,5 +278,7 @@ def _identity_cells(identity: ModelIdentity) -> Row:
         "model_version": identity.version,
         "model_checksum": identity.checksum,
         "model_precision": identity.precision,
+        "site_profile": identity.site_profile,
+        "calibration": describe_calibration(identity),
         "caveat": CAVEAT,
     }

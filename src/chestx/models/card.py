@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
-import types
-from enum import StrEnum
-from typing import Any, NoReturn, get_args, get_origin, get_type_hints
+from typing import Any
 
 from chestx.domain import (
     CAVEAT,
@@ -22,6 +19,7 @@ from chestx.domain import (
     OperatingPoint,
     ScopeSpec,
 )
+from chestx.models.records import build_record, parse_json
 
 FORMAT_VERSION = 1
 """Layout of the model folder that this version reads and writes."""
@@ -34,19 +32,9 @@ def card_from_json(text: str) -> ModelCard:
         InvalidModelError: not JSON, a key missing, unknown or twice, a value of the
             wrong type or out of range, or a format newer than FORMAT_VERSION.
     """
-    try:
-        document = json.loads(
-            text,
-            parse_float=_parse_float,
-            parse_constant=_refuse_constant,
-            object_pairs_hook=_dict_without_repeats,
-        )
-    except (ValueError, RecursionError) as error:
-        raise InvalidModelError(
-            f"card.json: expected JSON, got text that is not ({error})"
-        ) from error
+    document = parse_json(text, where="card.json")
     _check_format_version(document)
-    card: ModelCard = _build(ModelCard, document, "card.json")
+    card = build_record(ModelCard, document, where="card.json")
     _check_ranges(card)
     return card
 
@@ -59,25 +47,6 @@ def card_to_json(card: ModelCard) -> str:
     )
 
 
-def _parse_float(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(f"{text} is larger than a float can hold")
-    return number
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a number that JSON knows")
-
-
-def _dict_without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    document = dict(pairs)
-    if len(document) != len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"key twice: {next(key for key in keys if keys.count(key) > 1)!r:.80}")
-    return document
-
-
 def _check_format_version(document: object) -> None:
     version = document.get("format_version") if isinstance(document, dict) else None
     if type(version) is int and version > FORMAT_VERSION:
@@ -87,79 +56,6 @@ def _check_format_version(document: object) -> None:
         )
     if type(version) is int and version < 1:
         raise InvalidModelError(f"card.json.format_version: expected 1 or more, got {version}")
-
-
-def _build(cls: type, value: object, where: str) -> Any:
-    """A dataclass from a JSON object that has exactly its fields."""
-    if not isinstance(value, dict):
-        raise _mismatch("an object", value, where)
-    hints = get_type_hints(cls)
-    names = {item.name for item in dataclasses.fields(cls)}
-    if missing := sorted(names - value.keys()):
-        raise InvalidModelError(f"{where}: expected the key {missing[0]!r}, it is missing")
-    if unknown := sorted(value.keys() - names):
-        raise InvalidModelError(f"{where}: expected no key {unknown[0]!r:.80}, it is unknown")
-    arguments = {
-        name: _convert(hints[name], value[name], f"{where}.{name}") for name in sorted(names)
-    }
-    try:
-        return cls(**arguments)
-    except ValueError as error:
-        raise InvalidModelError(f"{where}: {error}") from error
-
-
-def _convert(kind: Any, value: object, where: str) -> Any:
-    """A JSON value as the annotated type of a field."""
-    origin = get_origin(kind)
-    if origin is types.UnionType:
-        inner = next(item for item in get_args(kind) if item is not type(None))
-        return None if value is None else _convert(inner, value, where)
-    if origin is tuple:
-        if not isinstance(value, list):
-            raise _mismatch("a list", value, where)
-        inner = get_args(kind)[0]
-        return tuple(_convert(inner, item, f"{where}[{i}]") for i, item in enumerate(value))
-    if origin is dict:
-        return _convert_dict(get_args(kind)[1], value, where)
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        return _build(kind, value, where)
-    if isinstance(kind, type) and issubclass(kind, StrEnum):
-        return _convert_enum(kind, value, where)
-    return _convert_plain(kind, value, where)
-
-
-def _convert_dict(kind: Any, value: object, where: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise _mismatch("an object", value, where)
-    if kind is Any:
-        return value
-    return {key: _convert(kind, item, f"{where}.{key}") for key, item in value.items()}
-
-
-def _convert_enum(kind: type[StrEnum], value: object, where: str) -> StrEnum:
-    choices = [item.value for item in kind]
-    if value not in choices:
-        raise _mismatch(f"one of {', '.join(choices)}", value, where)
-    return kind(value)
-
-
-def _convert_plain(kind: Any, value: object, where: str) -> str | int | float:
-    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
-        try:
-            return float(value)
-        except OverflowError as error:
-            raise _mismatch("a number that a float can hold", value, where) from error
-    if kind is int and type(value) is int:
-        return value
-    if kind is str and isinstance(value, str):
-        return value
-    words = {float: "a number", int: "a whole number", str: "a text"}
-    raise _mismatch(words[kind], value, where)
-
-
-def _mismatch(expected: str, value: object, where: str) -> InvalidModelError:
-    got = "nothing" if value is None else f"{value!r:.60} ({type(value).__name__})"
-    return InvalidModelError(f"{where}: expected {expected}, got {got}")
 
 
 def _check_ranges(card: ModelCard) -> None:

@@ -20,6 +20,12 @@ from chestx.domain import (
 from chestx.models.folder import ModelFolder, load_model_folder, resolve_model
 from chestx.models.runtime import Runtime, RuntimeKind, count_usable_cores, load_runtime
 from chestx.models.scope import Reference
+from chestx.models.site import (
+    SiteProfile,
+    apply_site_profile,
+    identify_with_profile,
+    load_site_profile,
+)
 
 KNOWN_PIXELS, KNOWN_LOGITS = "known_pixels", "known_logits"
 """Arrays of ``reference.npz``: images without a patient and the logits they gave when published."""
@@ -31,14 +37,27 @@ _MAX_KNOWN = 64
 class Classifier:
     """A verified model folder with a runtime. Its methods may be called from several threads."""
 
-    def __init__(self, folder: ModelFolder, runtime: Runtime) -> None:
+    def __init__(
+        self, folder: ModelFolder, runtime: Runtime, *, site_profile: SiteProfile | None = None
+    ) -> None:
         """Joins a folder and the runtime of its graph.
+
+        Args:
+            folder: verified.
+            runtime: of its graph.
+            site_profile: temperature and thresholds of the place where it speaks.
 
         Raises:
             InvalidModelError: the graph or the reference is not the one that the card describes.
+            UsageError: the site profile belongs to another model.
         """
         _check_graph(folder.card, runtime)
         self.folder = folder
+        self.site_profile = site_profile
+        self._card, self._identity = folder.card, folder.identity
+        if site_profile is not None:
+            self._identity = identify_with_profile(folder.identity, site_profile)
+            self._card = apply_site_profile(folder.card, site_profile)
         self._reference = Reference.from_arrays(folder.reference)
         if self._reference.mean.size != runtime.shape.features:
             raise InvalidModelError(
@@ -54,6 +73,7 @@ class Classifier:
         *,
         runtime: RuntimeKind = "openvino",
         threads: int | None = None,
+        site_profile: str | os.PathLike[str] | None = None,
     ) -> Classifier:
         """Finds, verifies and compiles a model.
 
@@ -62,11 +82,14 @@ class Classifier:
                 built-in one.
             runtime: library that computes.
             threads: how many calls of ``predict`` may compute at once; None for one a core.
+            site_profile: file that ``chestx commission`` wrote; None for the card's own
+                temperature and thresholds.
 
         Raises:
-            InvalidModelError: the folder or its graph cannot be trusted.
-            UsageError: no such model or runtime.
+            InvalidModelError: the folder, its graph or the profile cannot be trusted.
+            UsageError: no such model or runtime, or a profile of another model.
         """
+        profile = None if site_profile is None else load_site_profile(site_profile)
         folder = load_model_folder(resolve_model(path_or_name))
         return cls(
             folder,
@@ -75,17 +98,18 @@ class Classifier:
                 kind=runtime,
                 threads=count_usable_cores() if threads is None else threads,
             ),
+            site_profile=profile,
         )
 
     @property
     def card(self) -> ModelCard:
-        """What the model says of itself."""
-        return self.folder.card
+        """What the model says of itself, with the site's temperature and thresholds if any."""
+        return self._card
 
     @property
     def identity(self) -> ModelIdentity:
-        """Who speaks."""
-        return self.folder.identity
+        """Who speaks, and with which site profile."""
+        return self._identity
 
     def predict(self, pixels: UInt8[np.ndarray, "batch size size"]) -> list[Prediction]:
         """One prediction an image of a preprocessed batch, in its order.
@@ -138,9 +162,12 @@ def load_model(
     *,
     runtime: RuntimeKind = "openvino",
     threads: int | None = None,
+    site_profile: str | os.PathLike[str] | None = None,
 ) -> Classifier:
     """A model that is ready to run; see :meth:`Classifier.load`."""
-    return Classifier.load(path_or_name, runtime=runtime, threads=threads)
+    return Classifier.load(
+        path_or_name, runtime=runtime, threads=threads, site_profile=site_profile
+    )
 
 
 def apply_temperature(

@@ -20,6 +20,7 @@ from chestx.rendering.text import Mask, draw_line, draw_paragraph, get_line_heig
 from chestx.terminology import (
     ENGLISH,
     add_mark,
+    describe_calibration,
     describe_map,
     format_probability,
     get_mark,
@@ -89,7 +90,7 @@ def draw_overlay(report: Report, *, size: int = 512, title: str = "") -> Picture
         bands.append(
             _draw_legend(finding, against_others=report.any_finding is not None, width=width)
         )
-    bands.append(_draw_foot(str(report.model), width))
+    bands.append(_draw_foot(str(report.model), describe_calibration(report.model), width))
     return np.concatenate(bands)
 
 
@@ -256,13 +257,14 @@ def _draw_scale(high: str, width: int) -> Picture:
 
 
 @lru_cache(maxsize=64)
-def _draw_foot(model: str, width: int) -> Picture:
-    """The caveat and who spoke; read-only."""
+def _draw_foot(model: str, calibration: str, width: int) -> Picture:
+    """The caveat, who spoke, and whether for this site; read-only."""
     inner = width - 2 * _MARGIN
     lines = [
         (line, _TEXT) for line in draw_paragraph(CAVEAT, size=_SMALL, width=inner, max_lines=3)
     ]
-    lines.append((draw_line(model, size=_SMALL, width=inner, shorten="middle"), _QUIET))
+    for text in (model, calibration):
+        lines.append((draw_line(text, size=_SMALL, width=inner, shorten="middle"), _QUIET))
     band = _stack(lines, width)
     band.flags.writeable = False
     return band

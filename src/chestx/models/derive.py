@@ -1,0 +1,69 @@
+"""A model folder made of another: the same network under another card."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from chestx.domain import ChestxError, InvalidModelError, ModelCard, UsageError
+from chestx.models.card import card_to_json, render_card
+from chestx.models.folder import CARD, ModelFolder, load_model_folder
+
+README = "README.md"
+
+
+def derive_model_folder(folder: ModelFolder, out: Path, *, card: ModelCard) -> ModelFolder:
+    """Copies a verified folder and gives it another card.
+
+    The README is rendered anew from the card and the checksums are taken anew; the network,
+    its weights, the reference and the licence stay as they are. The folder appears whole
+    or not at all.
+
+    Args:
+        folder: where the files come from.
+        out: the new folder; nothing of that name may be there.
+        card: what the new folder says of itself; its ``files`` are not looked at.
+
+    Returns:
+        The new folder, verified.
+
+    Raises:
+        UsageError: something of that name is there, or cannot be written.
+        InvalidModelError: a file of the old folder was changed since it was verified.
+    """
+    if os.path.lexists(out):
+        raise UsageError(f"{str(out)!r}: expected a name that is free, something is there already")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as name:
+            draft = Path(name) / "folder"
+            draft.mkdir()
+            _fill(folder, draft, card)
+            draft.rename(out)
+    except OSError as error:
+        raise ChestxError(f"{str(out)!r} cannot be written: {error.strerror or error}") from error
+    return load_model_folder(out)
+
+
+def _fill(folder: ModelFolder, draft: Path, card: ModelCard) -> None:
+    (draft / README).write_text(render_card(card), encoding="utf-8")
+    files = {}
+    for name, sha256 in folder.card.files.items():
+        if name != README:
+            shutil.copyfile(folder.path / name, draft / name)
+        files[name] = _hash_file(draft / name)
+        if name != README and files[name] != sha256:
+            raise InvalidModelError(
+                f"{folder.path / name}: it was changed while it was copied; verify the folder"
+            )
+    text = card_to_json(replace(card, files=files))
+    (draft / CARD).write_text(text, encoding="utf-8")
+
+
+def _hash_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
