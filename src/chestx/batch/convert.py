@@ -7,8 +7,8 @@ from pathlib import Path
 
 import cv2
 
-from chestx.batch.journal import write_whole
 from chestx.domain import ChestxError, ImageHeader, UsageError
+from chestx.files import write_whole
 from chestx.images.reading import read_radiograph
 
 

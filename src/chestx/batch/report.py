@@ -11,11 +11,11 @@ from typing import Any
 
 import cv2
 
-from chestx.batch.journal import write_bytes, write_text
 from chestx.batch.options import MAX_REPORT_IMAGES, PICTURES, REPORT, RESULTS, RUN
 from chestx.domain import ChestxError, ModelCard, Report, UsageError
 from chestx.export.html import ReportImage, ReportMap, list_report_maps, render_report
 from chestx.export.table import list_result_columns
+from chestx.files import write_bytes, write_text
 from chestx.images.preprocessing import resize_to_fit
 from chestx.models.folder import load_model_folder, resolve_model
 from chestx.models.site import apply_site_profile, identify_with_profile, site_profile_from_json

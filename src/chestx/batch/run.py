@@ -26,10 +26,6 @@ from chestx.batch.journal import (
     describe_plan,
     find_done,
     lock_output,
-    open_without_following,
-    write_bytes,
-    write_text,
-    write_whole,
 )
 from chestx.batch.options import (
     HEATMAPS,
@@ -53,6 +49,7 @@ from chestx.export.table import (
     to_result_row,
     to_study_rows,
 )
+from chestx.files import open_without_following, write_bytes, write_text, write_whole
 from chestx.images.worker import WorkerLimits
 from chestx.models.classifier import Classifier
 from chestx.models.site import site_profile_to_json
