@@ -1,0 +1,1 @@
+"""Somebody's labelled images: scanned, audited, split; nothing here knows a model."""
