@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from chestx.cli import convert, model, predict, report
+from chestx.cli import calibrate, convert, data, evaluate, model, predict, report
 from chestx.cli.console import (
     EXIT_ERROR,
     EXIT_INTERRUPTED,
@@ -32,15 +32,20 @@ app = typer.Typer(
 app.command("predict")(predict.predict)
 app.command("convert")(convert.convert)
 app.command("report")(report.report)
+app.command("evaluate")(evaluate.evaluate)
+app.command("calibrate")(calibrate.calibrate)
+app.command("commission")(calibrate.commission)
 app.add_typer(model.app, name="model")
+app.add_typer(data.app, name="data")
 
 
-def _show_version(wanted: bool) -> None:
+def _show_version(wanted: bool) -> bool:
     if wanted:
         from chestx import __version__
 
         typer.echo(f"chestx {__version__}")
         raise typer.Exit
+    return wanted
 
 
 @app.callback()
