@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -22,7 +23,10 @@ from chestx.domain import (
     Result,
     ScopeReason,
     UsageError,
+    format_count,
     group_studies,
+    name_age_band,
+    starts_formula,
 )
 
 
@@ -169,3 +173,33 @@ def test_out_of_scope_and_its_reasons_go_together() -> None:
         replace(make_report(Decision.NEGATIVE), decision=Decision.OUT_OF_SCOPE)
     with pytest.raises(ValueError, match="use Failure"):
         replace(make_report(Decision.NEGATIVE), decision=Decision.FAILED)
+
+
+@pytest.mark.parametrize(
+    ("age", "band"),
+    [
+        (None, ""),
+        (0.0, "under 1"),
+        (5.9, "1 to 5"),
+        (18.0, "18 to 39"),
+        (120.0, "80 and over"),
+        (-1.0, ""),
+        (math.nan, ""),
+    ],
+)
+def test_ages_have_bands(age: float | None, band: str) -> None:
+    assert name_age_band(age) == band
+
+
+@pytest.mark.parametrize("text", ["=1", "+1", "-x", "@a", " \t=1", "\uff1d1"])
+def test_what_a_spreadsheet_would_run_is_known(text: str) -> None:
+    assert starts_formula(text)
+    assert not starts_formula(f"'{text}")
+
+
+def test_one_of_a_thing_is_not_several() -> None:
+    assert [format_count(n, "image") for n in (0, 1, 2469)] == [
+        "0 images",
+        "1 image",
+        "2,469 images",
+    ]

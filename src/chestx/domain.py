@@ -172,9 +172,38 @@ class Radiograph:
         self.pixels.flags.writeable = False
 
 
-_LABEL_KEY = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+LABEL_KEY = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+"""What a label may be called, in cards and in tables: columns are named after it."""
+
+AGE_BANDS = ((0, 1), (1, 6), (6, 18), (18, 40), (40, 60), (60, 80), (80, 200))
+"""Years: from, up to but not including."""
+
+# What a spreadsheet takes for the start of a formula, full-width forms included.
+_FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
 _JOINERS = "\u200c\u200d"  # Invisible, and letters of Persian and Indic words lean on them.
 _MAX_NAME, _MAX_PROSE, _MAX_NESTED = 64, 2_000, 8
+
+
+def name_age_band(age: float | None) -> str:
+    """``under 1``, ``18 to 39``, ``80 and over``; empty where no age is stated or it is none."""
+    if age is None:
+        return ""
+    for low, high in AGE_BANDS:
+        if low <= age < high:
+            if low == 0:
+                return f"under {high}"
+            return f"{low} and over" if high == AGE_BANDS[-1][1] else f"{low} to {high - 1}"
+    return ""
+
+
+def format_count(number: int, noun: str) -> str:
+    """``1 image``, ``2,469 images``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def starts_formula(text: str) -> bool:
+    """Whether a spreadsheet would take a text for a formula. Source: OWASP, CSV injection."""
+    return _FORMULA.match(text) is not None
 
 
 def check_name(what: str, text: str) -> None:
@@ -308,8 +337,8 @@ class Label:
             printable characters.
         role: whether it is a finding.
         operating_point: None for the ``no_finding`` label, which is never decided on.
-        map_scale: value of the class activation map that is drawn at full strength
-            (99th percentile of its peak on validation images).
+        map_scale: value of the map that is drawn at full strength (for a network of
+            ``chestx publish``, the 99th percentile of its peak on validation images).
         caveat: what a reader must know of this label, e.g. that it is experimental.
     """
 
@@ -321,7 +350,7 @@ class Label:
     caveat: str = ""
 
     def __post_init__(self) -> None:
-        if not _LABEL_KEY.fullmatch(self.key) or self.key == ANY_FINDING:
+        if not LABEL_KEY.fullmatch(self.key) or self.key == ANY_FINDING:
             raise ValueError(
                 "label: expected a key of a letter and at most 63 letters, digits and underscores, "
                 f"and not {ANY_FINDING}, got {self.key!r:.80}"
@@ -411,7 +440,7 @@ class ModelCard:
         activation: softmax or sigmoid.
         temperature: logits are divided by it before the activation.
         input: preprocessing.
-        heatmap: ``cam`` or ``none``.
+        heatmap: ``cam``, ``occlusion`` or ``none``.
         any_finding: operating point of 1 - P(no_finding); None without such a label.
         scope: which images it may answer for.
         embedding_size: length of the embedding.
@@ -451,11 +480,8 @@ class ModelCard:
             raise ValueError("labels: expected at least one finding")
         if not 0.001 <= self.temperature <= 1000:
             raise ValueError(f"temperature: expected 0.001 to 1000, got {self.temperature}")
-        if self.heatmap not in ("cam", "none"):
-            raise ValueError(
-                "heatmap: expected cam or none (this version draws class activation maps only), "
-                f"got {self.heatmap!r:.80}"
-            )
+        if self.heatmap not in ("cam", "occlusion", "none"):
+            raise ValueError(f"heatmap: expected cam, occlusion or none, got {self.heatmap!r:.80}")
         no_finding = [x for x in self.labels if x.role is LabelRole.NO_FINDING]
         if len(no_finding) > 1:
             raise ValueError("labels: expected at most one with the role no_finding")
@@ -515,7 +541,8 @@ class Prediction:
         probabilities: calibrated, in the order of the card's labels.
         embedding: pooled features.
         maps: class activation maps, one a label, in units of the logit; the mean
-            over the map plus the bias is the logit. Not clipped, not scaled.
+            over the map plus the bias is the logit. Not clipped, not scaled. Of no height
+            and width where the network makes none.
     """
 
     logits: Float32[np.ndarray, " labels"]
@@ -591,7 +618,7 @@ class Report:
         shown_label: key of the finding whose map the overlay shows; empty where none.
         map_scales: label key -> map value drawn at full strength.
         logits, embedding: as the network gave them, for evaluation and monitoring.
-        maps: class activation maps in the card's label order; None without.
+        maps: by the card's heatmap, in its label order; None without.
         preview: the radiograph as shown, small; None where not asked for.
     """
 

@@ -15,6 +15,7 @@ from chestx.cli.app import run
 from chestx.domain import CAVEAT
 
 MAP = ["-c", "path=file", "-c", "split=dev_split", "-c", "source=set"]
+RENAME = ["--rename", "healthy=NORMAL", "--rename", "COVID-19=COVID19"]
 
 
 @pytest.fixture
@@ -29,9 +30,6 @@ def manifest(tmp_path: Path) -> Path:
     path = tmp_path / "table.csv"
     path.write_text("\n".join(lines) + "\n")
     return path
-
-
-RENAME = ["--rename", "healthy=NORMAL", "--rename", "COVID-19=COVID19"]
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
@@ -131,6 +129,11 @@ def test_a_leaking_split_ends_with_3(tmp_path: Path, capsys: pytest.CaptureFixtu
         (["scan", "nonsense", ".", "-o", "o.csv"], "source: expected one of folders, csv"),
         (["scan", "folders", ".", "-o", "o.csv", "--uncertain", "x"], "x"),
         (["audit", "none.csv", "-o", "out"], "there is no such file"),
+        (
+            ["audit", "{}", *MAP, *RENAME, "-o", "out", "--seed", "-1"],
+            "seed: expected 0 to 4294967",
+        ),
+        (["audit", "{}", *MAP, *RENAME, "-o", "{}"], "expected a folder for the results"),
     ],
 )
 def test_wrong_usage_is_one_line_and_2(
@@ -186,6 +189,42 @@ def test_audit_ends_with_3_where_a_patient_is_on_both_sides(
     assert "is there already" in capsys.readouterr().err
     assert run([*arguments, "--overwrite", "--quiet"]) == 3
     assert capsys.readouterr().out == ""
+
+
+def test_duplicates_that_the_audit_found_stay_together_in_a_split(
+    samples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = (samples / "child-1-normal.jpg").read_bytes()
+    lines = ["path,label"]
+    for number in range(12):
+        (tmp_path / f"{number}.jpg").write_bytes(image if number < 4 else b"")
+        lines.append(f"{number}.jpg,{('NORMAL', 'PNEUMONIA')[number % 2]}")
+    path = tmp_path / "m.csv"
+    path.write_text("\n".join(lines) + "\n")
+    out = tmp_path / "out"
+    assert run(["data", "audit", str(path), "-o", str(out), "--workers", "0"]) == 0
+    assert "`chestx data split` keeps them together" in capsys.readouterr().out
+    split = tmp_path / "split.csv"
+    assert run(["data", "split", str(out / "grouped.csv"), "-o", str(split)]) == 0
+    rows = read_rows(split)
+    assert {row["dup_group"] for row in rows[:4]} == {"same-1"}
+    assert len({row["split"] for row in rows[:4]}) == 1
+    assert {row["dup_group"] for row in rows[4:]} == {""}
+
+
+def test_scan_renames_labels_as_its_error_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "a.png").write_bytes(b"")
+    table = tmp_path / "t.csv"
+    table.write_text("path,label\na.png,COVID-19\n")
+    arguments = ["data", "scan", "csv", str(tmp_path / "set"), "--labels-csv", str(table), "-o"]
+    output = tmp_path / "m.csv"
+    assert run([*arguments, str(output)]) == 2
+    assert '--rename "COVID-19=COVID19"' in capsys.readouterr().err
+    assert run([*arguments, str(output), "--rename", "COVID-19=COVID19"]) == 0
+    assert read_rows(output) == [{"path": "set/a.png", "label": "COVID19"}]
 
 
 def test_text_from_a_table_cannot_steer_the_terminal(

@@ -98,7 +98,7 @@ def test_the_shape_of_native_files_tells_pneumonia(cxr: Path, rows: list[dict[st
     chosen = [
         row
         for label in ("NORMAL", "PNEUMONIA")
-        for row in [row for row in native if row["label"] == label][::5][:60]
+        for row in [row for row in native if row["label"] == label][::5][:40]
     ]
     manifest = make_manifest(cxr, [to_example(row) for row in chosen])
     taken = take_fingerprints([manifest.resolve(e) for e in manifest.examples], workers=0)
@@ -196,7 +196,22 @@ def test_a_set_without_splits_is_told_so(small: Manifest) -> None:
     manifest = replace(small, examples=examples)
     taken = take_fingerprints([manifest.resolve(e) for e in examples], workers=0)
     audit = examine(manifest, taken, seed=0, workers=0)
-    assert "No image has a split: leaks between splits could not be looked for." in audit.warnings
+    assert (
+        "No image has a split or a fold: leaks between them could not be looked for."
+        in audit.warnings
+    )
+
+
+def test_a_copy_in_another_fold_is_a_leak(small: Manifest, tmp_path: Path) -> None:
+    examples = tuple(
+        replace(example, split="", other={"fold": str(number)})
+        for number, example in enumerate(small.examples)
+    )
+    audit = audit_manifest(replace(small, examples=examples), tmp_path / "out", workers=0)
+    assert len(audit.leaks) == 1
+    page = (tmp_path / "out" / "audit.html").read_text(encoding="utf-8")
+    assert "&lt;b&gt;copy.png (fold 3, PNEUMONIA)" in page
+    assert "child-1-normal.jpg (fold 0, NORMAL)" in page
 
 
 def test_a_set_of_missing_files_has_an_audit(small: Manifest, tmp_path: Path) -> None:
@@ -211,7 +226,7 @@ def test_a_name_that_is_no_text_reaches_the_page(small: Manifest, tmp_path: Path
     page = (tmp_path / "out" / "audit.html").read_text(encoding="utf-8")
     assert "1 file(s) are missing" in page
     record = json.loads((tmp_path / "out" / "audit.json").read_text(encoding="utf-8"))
-    assert record["faults"][0]["paths"] == ["caf?.png"]
+    assert record["faults"][0]["paths"] == ["caf\udce9.png"]
 
 
 def test_fingerprints_of_one_run_are_enough_for_another(small: Manifest) -> None:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from chestx.datasets.example import Manifest
-from chestx.datasets.groups import group_examples
+from chestx.datasets.groups import group_examples, join_groups, name_duplicates
+from chestx.datasets.split_record import SPLIT_ID
 
 MakeManifest = Callable[..., Manifest]
 
@@ -84,3 +85,28 @@ def test_groups_do_not_depend_on_the_order_of_rows(make_manifest: MakeManifest) 
     same = groups[:, None] == groups[None, :]
     assert np.array_equal(same[np.ix_(order, order)], shuffled[:, None] == shuffled[None, :])
     assert 1 < len(set(groups.tolist())) < 200
+
+
+def test_groups_are_joined_by_pairs_of_their_images() -> None:
+    groups = np.array([5, 5, 9, 2, 9])
+    assert join_groups(groups, []).tolist() == [0, 0, 1, 2, 1]
+    assert join_groups(groups, [(3, 4), (4, 3), (2, 2)]).tolist() == [0, 0, 1, 1, 1]
+
+
+def test_duplicates_get_a_group_and_known_ones_keep_its_name(make_manifest: MakeManifest) -> None:
+    manifest = make_manifest(
+        [
+            ("NORMAL", {"other": {SPLIT_ID: "0123", "note": "x"}}),
+            ("NORMAL", {"dup_group": "b"}),
+            ("NORMAL", {"dup_group": "same-1"}),
+            ("NORMAL", {}),
+            ("NORMAL", {"dup_group": "a"}),
+            ("NORMAL", {}),
+            ("NORMAL", {"dup_group": "a"}),
+        ]
+    )
+    named = name_duplicates(manifest, [(0, 3), (1, 6)])
+    assert [example.dup_group for example in named.examples] == [
+        "same-2", "b", "same-1", "same-2", "b", "", "b",
+    ]  # fmt: skip
+    assert named.examples[0].other == {"note": "x"}

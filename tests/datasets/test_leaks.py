@@ -49,7 +49,7 @@ def test_a_patient_in_two_splits_is_a_leak() -> None:
     )
     assert (leak.kind, leak.is_certain, leak.count, leak.images) == ("patient", True, 1, 3)
     assert leak.sentence == "1 patient(s) by patient_id in more than one split (3 images)."
-    assert leak.examples == (("2.png (test)", "0.png (train)"),)
+    assert leak.examples == (("0.png (train)", "2.png (test)"),)
 
 
 def test_a_short_id_that_two_sources_use_says_nothing() -> None:
@@ -107,3 +107,19 @@ def test_duplicates_across_splits_are_leaks_and_alike_images_a_warning() -> None
         ("same_image", True),
         ("alike", False),
     ]
+
+
+def test_a_fold_counts_as_a_split() -> None:
+    (leak,) = find(
+        {"group": "x", "other": {"fold": "10"}},
+        {"group": "x", "other": {"fold": "2"}},
+        {"group": "x"},
+    )
+    assert leak.examples == (("1.png (fold 2)", "0.png (fold 10)"),)
+    (kept,) = find({"group": "x", "split": "test"}, {"group": "x", "other": {"fold": "2"}})
+    assert kept.examples == (("0.png (test)", "1.png (fold 2)"),)
+    assert not find(
+        {"group": "x", "split": "train", "other": {"fold": "1"}},
+        {"group": "x", "split": "train"},
+        {"group": "x", "split": "train", "other": {"fold": "1"}},
+    )

@@ -6,10 +6,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from chestx.datasets.example import Box, Example, Manifest, Target, Task
-from chestx.datasets.stats import LabelCount, describe_manifest, name_age_band
+from chestx.datasets.stats import LabelCount, describe_manifest
 
 MakeManifest = Callable[..., Manifest]
 
@@ -70,9 +68,17 @@ def test_statistics_are_plain_json(make_manifest: MakeManifest) -> None:
     assert json.loads(json.dumps(record))["targets"][0]["present"] == 1
 
 
-@pytest.mark.parametrize(
-    ("age", "band"),
-    [(None, ""), (0.0, "under 1"), (5.9, "1 to 5"), (18.0, "18 to 39"), (120.0, "80 and over")],
-)
-def test_ages_have_bands(age: float | None, band: str) -> None:
-    assert name_age_band(age) == band
+def test_splits_and_folds_are_in_their_order(make_manifest: MakeManifest) -> None:
+    folds = ("10", "2", "", "2")
+    splits = ("test", "train", "", "validation")
+    counts = describe_manifest(
+        make_manifest(
+            [
+                ("NORMAL", {"split": split, "other": {"fold": fold}})
+                for split, fold in zip(splits, folds, strict=True)
+            ]
+        )
+    )
+    assert list(counts.counts["fold"].items()) == [("2", 2), ("10", 1), ("", 1)]
+    assert list(counts.counts["split"]) == ["train", "validation", "test", ""]
+    assert [count.split for count in counts.targets][:4] == ["train", "validation", "test", ""]

@@ -200,6 +200,19 @@ def test_refuses_a_manifest_of_which_no_image_is_left(
         align_targets(table.manifest, classifier)
 
 
+def test_an_image_that_is_listed_twice_counts_once(classifier: Classifier, tmp_path: Path) -> None:
+    table = table_of({"a": "NORMAL", "b": "PNEUMONIA"}, tmp_path)
+    one, other = table.manifest.examples
+    manifest = dataclasses.replace(table.manifest, examples=(one, other, one, one))
+    aligned = align_targets(manifest, classifier)
+    assert aligned.rows == [0, 1]
+    assert aligned.left_out == {"an image that an earlier row names already": 2}
+    again = dataclasses.replace(other, path=one.path)
+    conflict = dataclasses.replace(table.manifest, examples=(one, other, again))
+    with pytest.raises(UsageError, match="got another one in 1 rows that name an image again"):
+        align_targets(conflict, classifier)
+
+
 def test_a_value_becomes_one_readable_line() -> None:
     assert clean_value("  ward\t7\x1b[31m\n\u202eB ") == "ward 7 [31m B"
     assert len(clean_value("x" * 9999)) == 120

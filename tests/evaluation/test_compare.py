@@ -92,17 +92,55 @@ def test_a_p_value_without_an_interval_is_not_a_number() -> None:
 
 
 def test_a_model_is_as_good_as_itself(single_label_outcomes: MakeOutcomes) -> None:
-    outcomes = single_label_outcomes(600)
+    outcomes = single_label_outcomes(120)
     found = run(outcomes, outcomes)
     assert all(one.value == 0 and one.p_value == 1 for one in found.differences)
-    # Of 200 patients with a finding up to 1.9 % might change sides, of 100 without up to 3.7 %.
-    assert find(found, "sensitivity").verdict is Verdict.NON_INFERIOR
-    assert find(found, "accuracy").verdict is Verdict.NON_INFERIOR
-    assert find(found, "specificity").verdict is Verdict.INCONCLUSIVE
+    assert {(one.low, one.high) for one in found.differences} == {(0, 0)}
+    assert {one.verdict for one in found.differences} == {Verdict.NON_INFERIOR}
+    assert found.notes == ("Both models are the same one.",)
     first = found.agreements[0]
     assert (first.same, first.shift_p99, first.shift_max) == (1, 0, 0)
     assert (first.true_gained, first.true_lost, first.false_gained, first.false_lost) == (0,) * 4
     assert check_gate(found, Gate()) == ()
+
+
+def change(outcomes: Outcomes, **changes: Any) -> Outcomes:
+    """As another model's."""
+    identity = dataclasses.replace(outcomes.identity, checksum="1" * 64)
+    return dataclasses.replace(outcomes, identity=identity, **changes)
+
+
+def test_another_model_with_the_same_answers_is_as_good(
+    single_label_outcomes: MakeOutcomes,
+) -> None:
+    outcomes = single_label_outcomes(120)
+    found = run(outcomes, change(outcomes))
+    assert {one.verdict for one in found.differences} == {Verdict.NON_INFERIOR}
+    assert found.notes == (
+        "any_finding, NORMAL, PNEUMONIA, COVID19: both models give every one of these 120 images "
+        "the same probability and the same answer, so every difference is 0.",
+    )
+
+
+def test_the_same_answers_to_a_handful_prove_little(single_label_outcomes: MakeOutcomes) -> None:
+    outcomes = single_label_outcomes(56)
+    found = run(outcomes, change(outcomes))
+    assert find(found, "sensitivity").verdict is Verdict.INCONCLUSIVE
+
+
+def test_that_nobody_changed_sides_is_no_proof_where_probabilities_moved(
+    single_label_outcomes: MakeOutcomes,
+) -> None:
+    outcomes = single_label_outcomes(120)
+    # Everything moves, in one order, and nothing over a threshold.
+    moved = outcomes.probabilities.copy()
+    moved[:, 0] = np.where(moved[:, 0] > 0.7, 0.7 + 0.9 * (moved[:, 0] - 0.7), moved[:, 0])
+    found = run(outcomes, change(outcomes, probabilities=moved))
+    sensitivity = find(found, "sensitivity")
+    assert (sensitivity.value, sensitivity.verdict) == (0, Verdict.INCONCLUSIVE)
+    auroc = find(found, "AUROC")
+    assert (auroc.low, auroc.high, auroc.verdict) == (0, 0, Verdict.NON_INFERIOR)
+    assert "any_finding" not in "".join(found.notes)
 
 
 def test_a_stronger_model_is_found_better_and_a_weaker_one_inferior(
@@ -187,6 +225,16 @@ def test_sources_are_told_apart_and_one_class_gives_no_auroc(
         if one.slice_key == "source=healthy" and one.question == ANY_FINDING
     }
     assert names == {"specificity", "accuracy", "coverage", "ECE"}
+
+
+def test_a_source_of_a_few_images_is_no_further_look(single_label_outcomes: MakeOutcomes) -> None:
+    def make(seed: int) -> Outcomes:
+        source = ["far" if row < 8 else "near" for row in range(120)]
+        outcomes: Outcomes = single_label_outcomes(120, seed=seed, attributes={"source": source})
+        return outcomes
+
+    keys = {one.slice_key for one in run(make(0), make(1), repeats=20).differences}
+    assert keys == {ALL, "source=near"}
 
 
 def test_labels_that_are_not_known_are_left_out(multi_label_outcomes: MakeOutcomes) -> None:

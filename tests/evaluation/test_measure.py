@@ -225,15 +225,19 @@ def test_the_interval_of_a_perfect_share_is_of_patients_and_not_of_images(
     assert figure.note == "interval: Wilson on 10 groups, since all images agree"
 
 
-def test_classes_that_are_apart_give_an_auroc_without_interval(
+def test_classes_that_are_apart_give_an_interval_that_the_number_of_patients_bears(
     single_label_outcomes: Make,
 ) -> None:
     for per_group in (1, 2):
         outcomes = single_label_outcomes(120, per_group=per_group, strength=50.0)
         found = ask(outcomes, "COVID19")
         auroc = pick(found.figures, "AUROC")
-        assert (auroc.value, auroc.low, auroc.high) == (1.0, None, None)
-        assert auroc.note.startswith("no interval: ")
+        is_in = outcomes.is_assessed & (outcomes.targets[:, 2] == 1)
+        pairs = len(np.unique(outcomes.groups[is_in]))
+        assert [auroc.value, auroc.low, auroc.high] == pytest.approx(
+            [1, *wilson_interval(pairs, pairs)]
+        )
+        assert f"Wilson on {pairs} pairs of groups" in auroc.note
         assert "LR+ (P(COVID19) at 0.4, uncertain forced)" in found.note
         assert "calibration slope (P(COVID19))" in found.note
 
@@ -277,7 +281,9 @@ def test_a_slice_of_one_class_gets_its_share_and_no_auroc(single_label_outcomes:
     assert "PNEUMONIA: every positive image comes from one source (y)." in notes
     assert "PNEUMONIA: no source has 10 images with it and 10 without" in notes
     (question,) = [each for each in list_questions(outcomes) if each.key == "PNEUMONIA"]
-    alone = measure_baselines(outcomes, question, "made up", Resampling(0, 5), min_class=10)
+    alone = measure_baselines(
+        outcomes, question, "made up", Resampling(0, 5), min_class=10, told={}
+    )
     assert {(figure.name, figure.data) for figure in alone} == {("AUROC", "made up")}
     assert all(figure.note.startswith("no source has enough images") for figure in alone)
 
@@ -381,6 +387,10 @@ def test_what_is_guessed_without_lungs_stands_beside_the_model(evaluation: Evalu
     ]
     pooled = pick(answer_of(evaluation, "COVID19").figures, "AUROC")
     assert model[0].value == pooled.value
+    # A figure that is told twice has one interval.
+    assert (model[0].low, model[0].high) == (pooled.low, pooled.high)
+    within = pick(answer_of(evaluation, "COVID19", "source=north").figures, "AUROC")
+    assert (model[1].value, model[1].low, model[1].high) == (within.value, within.low, within.high)
     assert model[3].value == pytest.approx((model[1].value + model[2].value) / 2)
     # The made-up images of COVID-19 are larger and brighter, and the model knows no pixels.
     sizes = [f for f in evaluation.baselines if f.subject.endswith("size and aspect")]

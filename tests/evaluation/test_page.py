@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 
 from chestx.domain import Figure, ModelIdentity
 from chestx.evaluation.compare import compare
@@ -23,13 +25,39 @@ if TYPE_CHECKING:
 HOSTILE = "<script>alert(1)</script> $x$ =1"
 
 
-def evaluate(outcomes: Outcomes) -> Evaluation:
-    return measure(outcomes, data="made up", manifest_sha256="0" * 64, left_out={}, repeats=8)
+def evaluate(outcomes: Outcomes, *, columns: Sequence[str] = ("source",)) -> Evaluation:
+    return measure(
+        outcomes,
+        data="made up",
+        manifest_sha256="0" * 64,
+        left_out={},
+        repeats=8,
+        columns=columns,
+    )
 
 
-def make_page(outcomes: Outcomes, *, comparison: Section | None = None) -> str:
+@pytest.fixture(scope="module")
+def outcomes(single_label_outcomes: MakeOutcomes) -> Outcomes:
+    """Of validation images, some from a source with a name of ill will."""
+    splits = {"split": ["validation"] * 120}
+    return single_label_outcomes(120, sources=(HOSTILE, "south"), attributes=splits)
+
+
+@pytest.fixture(scope="module")
+def book(outcomes: Outcomes) -> FigureBook:
+    return FigureBook(evaluate(outcomes, columns=("source", "sex")), outcomes)
+
+
+@pytest.fixture(scope="module")
+def page(book: FigureBook) -> str:
+    return make_page(book.outcomes, evaluation=book.evaluation)
+
+
+def make_page(
+    outcomes: Outcomes, *, comparison: Section | None = None, evaluation: Evaluation | None = None
+) -> str:
     material = PageMaterial(
-        evaluation=evaluate(outcomes),
+        evaluation=evaluation or evaluate(outcomes),
         outcomes=outcomes,
         probes=(),
         gallery=Section("Worst answers", []),
@@ -43,8 +71,7 @@ def list_texts(blocks: list[Block]) -> str:
     return " ".join(block.text for block in blocks if isinstance(block, Paragraph))
 
 
-def test_the_page_has_its_parts_in_order(single_label_outcomes: MakeOutcomes) -> None:
-    page = make_page(single_label_outcomes(120))
+def test_the_page_has_its_parts_in_order(page: str) -> None:
     titles = [
         *("What became of every image", "Discrimination", "Decisions", "Predictive values"),
         *("Calibration and abstention", "By source, view", "Confusion", "Over all labels"),
@@ -55,9 +82,7 @@ def test_the_page_has_its_parts_in_order(single_label_outcomes: MakeOutcomes) ->
     assert page.count("data:image/svg+xml") >= 10
 
 
-def test_the_pooled_auroc_never_stands_alone(single_label_outcomes: MakeOutcomes) -> None:
-    outcomes = single_label_outcomes(120)
-    book = FigureBook(evaluate(outcomes), outcomes)
+def test_the_pooled_auroc_never_stands_alone(outcomes: Outcomes, book: FigureBook) -> None:
     for question in list_shown_questions(outcomes):
         ranks = book.list_ranks(question.key)
         assert not ranks[0].is_whole
@@ -68,15 +93,12 @@ def test_the_pooled_auroc_never_stands_alone(single_label_outcomes: MakeOutcomes
     assert "16 x 16 thumbnail" in text
 
 
-def test_model_and_table_by_source_tell_the_same_figure(
-    single_label_outcomes: MakeOutcomes,
-) -> None:
-    outcomes = single_label_outcomes(120)
-    book = FigureBook(evaluate(outcomes), outcomes)
-    rank = book.list_ranks("PNEUMONIA")[0]
-    source = rank.place.removeprefix("within ")
-    figure = book.find("PNEUMONIA", "AUROC", slice_key=f"source={source}")
-    assert rank.aurocs["by the model"] == figure
+def test_model_and_table_by_source_tell_the_same_figure(book: FigureBook) -> None:
+    for rank, key in zip(book.list_ranks("PNEUMONIA")[1::2], ("source=south", "all"), strict=True):
+        figure = book.find("PNEUMONIA", "AUROC", slice_key=key)
+        beside = rank.aurocs["by the model"]
+        assert figure is not None
+        assert (beside.value, beside.low, beside.high) == (figure.value, figure.low, figure.high)
 
 
 def test_a_model_that_knows_nothing_is_called_out(single_label_outcomes: MakeOutcomes) -> None:
@@ -86,8 +108,8 @@ def test_a_model_that_knows_nothing_is_called_out(single_label_outcomes: MakeOut
     assert any("does not show that the model reads lungs" in text for text in bad)
 
 
-def test_a_mirrored_label_is_not_told_twice(single_label_outcomes: MakeOutcomes) -> None:
-    keys = [question.key for question in list_shown_questions(single_label_outcomes(30))]
+def test_a_mirrored_label_is_not_told_twice(outcomes: Outcomes) -> None:
+    keys = [question.key for question in list_shown_questions(outcomes)]
     assert keys == ["any_finding", "PNEUMONIA", "COVID19"]
 
 
@@ -103,24 +125,27 @@ def test_few_images_of_one_kind_make_a_page_without_an_auroc(
     assert "no AUROC" in page
 
 
-def test_names_of_ill_will_stay_text(single_label_outcomes: MakeOutcomes) -> None:
-    outcomes = single_label_outcomes(60, sources=(HOSTILE, "south"))
-    page = make_page(outcomes)
+def test_names_of_ill_will_stay_text(page: str) -> None:
     assert "<script" not in page
     assert "&lt;script&gt;" in page
 
 
-def test_what_could_mislead_stands_in_the_summary(single_label_outcomes: MakeOutcomes) -> None:
-    outcomes = single_label_outcomes(120, attributes={"split": ["validation"] * 120})
-    evaluation = evaluate(outcomes)
-    texts = [x.text for x in write_summary(FigureBook(evaluation, outcomes))]
-    assert all(note in texts for note in evaluation.notes)
+def test_what_could_mislead_stands_in_the_summary(book: FigureBook) -> None:
+    texts = [x.text for x in write_summary(book)]
+    assert all(note in texts for note in book.evaluation.notes)
     assert any("too good" in text for text in texts)
 
 
-def test_the_lines_for_a_terminal_warn_of_the_split(single_label_outcomes: MakeOutcomes) -> None:
-    outcomes = single_label_outcomes(120, attributes={"split": ["validation"] * 120})
-    lines = summarise(evaluate(outcomes), outcomes)
+def test_every_finding_has_its_line_in_the_summary(book: FigureBook) -> None:
+    lines = "\n".join(x.text for x in write_summary(book)).splitlines()
+    for key in ("PNEUMONIA", "COVID19"):
+        (line,) = [line for line in lines if line.startswith(f"{key}: ") and "positive;" in line]
+        for words in ("AUROC mean within sources", "AUROC all together", "sensitivity", "specific"):
+            assert words in line
+
+
+def test_the_lines_for_a_terminal_warn_of_the_split(book: FigureBook) -> None:
+    lines = summarise(book.evaluation, book.outcomes)
     assert lines[0].startswith("120 images of 60 patient or duplicate groups: 110 assessed, 6 out")
     assert lines[1].startswith("WARNING: 120 of these images")
     within = next(i for i, line in enumerate(lines) if "AUROC within" in line)

@@ -27,7 +27,7 @@ from chestx.evaluation.probe_sample import (
     list_sources,
 )
 from chestx.evaluation.probes import run_probes
-from chestx.evaluation.shortcuts import probe_shortcuts
+from chestx.evaluation.without_lungs import probe_shortcuts
 from chestx.models.classifier import Classifier
 from chestx.models.folder import ModelFolder
 from chestx.models.runtime import GraphShape, Outputs

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from chestx.datasets.example import Target
 from chestx.domain import ANY_FINDING, Decision, Figure, UsageError
-from chestx.evaluation.outcomes import list_questions
+from chestx.evaluation.outcomes import Outcomes, list_questions
 from chestx.evaluation.recalibrate import (
     CalibrationRules,
     decide_again,
@@ -20,8 +20,7 @@ from chestx.evaluation.recalibrate import (
 )
 from chestx.evaluation.rules import AbstentionRule, ThresholdRule
 
-if TYPE_CHECKING:
-    from conftest import MakeOutcomes
+MakeOutcomes = Callable[..., Outcomes]
 
 NO_BAND = AbstentionRule("none")
 

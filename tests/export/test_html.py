@@ -231,7 +231,7 @@ def test_totals_histograms_and_tables_count_every_image() -> None:
     assert [row[0] for row in ages["rows"]] == ["under 1", "40 to 59", "not stated"]
     assert sexes["rows"] == [["F", 1, 0, 0, 0, 1], ["not stated", 0, 0, 1, 1, 0]]
     assert {row[0] for row in views["rows"]} == {"PA", "AP", "LL", "not stated"}
-    assert run_summary.name_age_band({"age": "80"}) == "80 and over"
+    assert run_summary.read_age_band({"age": "80"}) == "80 and over"
 
 
 def test_a_table_has_an_end_however_many_values_there_are() -> None:

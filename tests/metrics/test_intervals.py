@@ -6,11 +6,13 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 from scipy.stats.contingency import relative_risk
 
 from chestx.metrics import (
     Counts,
     likelihood_ratio_intervals,
+    logit_interval,
     predictive_value_intervals,
     wilson_interval,
 )
@@ -78,3 +80,22 @@ def test_an_unknown_level_and_prevalence_are_refused() -> None:
         wilson_interval(1, 2, level=95.0)
     with pytest.raises(ValueError, match="prevalence: expected a share of 0 to 1, got 10"):
         predictive_value_intervals(Counts(1, 1, 1, 1), prevalence=10.0)
+
+
+@pytest.mark.parametrize("groups", [6, 15, 200])
+def test_the_logit_interval_is_students_on_the_logit_scale(groups: int) -> None:
+    low, high = logit_interval(0.9, 0.02, groups=groups)
+    half = stats.t.ppf(0.975, groups - 1) * 0.02 / 0.09
+    centre = math.log(9)
+    expected = [1 / (1 + math.exp(-end)) for end in (centre - half, centre + half)]
+    assert [low, high] == pytest.approx(expected, abs=2e-4)
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "groups"),
+    [(1.0, 0.0, 50), (0.0, 0.1, 50), (0.9, math.nan, 50), (0.9, 0.1, 1)],
+)
+def test_where_the_logit_scale_ends_there_is_no_interval(
+    value: float, error: float, groups: int
+) -> None:
+    assert all(map(math.isnan, logit_interval(value, error, groups=groups)))

@@ -17,7 +17,10 @@ from chestx.metrics import (
     compute_debiased_ece,
     compute_debiased_eces,
     compute_eces,
+    compute_means,
+    draw_table,
     draw_weights,
+    estimate_from_draws,
 )
 
 
@@ -226,3 +229,25 @@ def test_an_interval_of_two_thousand_images_takes_seconds_for_all_figures() -> N
         generator=generator,
     )
     assert time.process_time() - start < 5  # 0.3 s on one idle core.
+
+
+def test_a_table_of_draws_is_the_blocks_below_each_other() -> None:
+    groups = np.array([7, 7, 3, 3, 3, 9])
+    table = draw_table(groups, generator=np.random.default_rng(0), repeats=200)
+    blocks = draw_weights(groups, generator=np.random.default_rng(0), repeats=200)
+    np.testing.assert_array_equal(table, np.concatenate(list(blocks)))
+    assert (table[:, [0, 2, 5]].sum(axis=1) == 3).all()
+    assert draw_table(groups[:0], generator=np.random.default_rng(0)).shape == (0, 0)
+
+
+def test_an_estimate_from_draws_holds_its_value_or_has_no_interval() -> None:
+    assert estimate_from_draws(2.0, np.linspace(0, 1, 100)).high == 2.0
+    assert not estimate_from_draws(math.nan, np.linspace(0, 1, 100)).has_interval
+    mostly_nothing = np.array([1.0, math.nan, math.nan])
+    assert not estimate_from_draws(1.0, mostly_nothing).has_interval
+
+
+def test_means_are_weighted_and_nothing_has_none() -> None:
+    means = compute_means(np.array([0.0, 4.0]), np.array([[1.0, 3.0], [0.0, 0.0]]))
+    assert means[0] == 3
+    assert math.isnan(means[1])

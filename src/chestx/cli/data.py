@@ -19,6 +19,7 @@ from chestx.cli.manifest import (
     RenameOption,
     WhereOption,
     parse_columns,
+    parse_renames,
     read_manifest_options,
     say_reading,
 )
@@ -79,9 +80,10 @@ def scan_source(
         typer.Option("--uncertain", help="What uncertain readings become.", show_default=False),
     ] = None,
     column: ColumnOption = None,
+    rename: RenameOption = None,
     overwrite: OverwriteOption = False,
 ) -> int:
-    """Read a data set in the layout in which it is published, and write its manifest."""
+    """Write the manifest of a data set, read in its published layout."""
     from chestx.datasets.manifest import write_manifest
     from chestx.datasets.sources.registry import ScanOptions, scan_folder
     from chestx.datasets.stats import describe_manifest
@@ -96,6 +98,7 @@ def scan_source(
                 'Literal["ones", "zeros", "ignore"] | None', uncertain and uncertain.value
             ),
             columns=parse_columns(column) or None,
+            rename=parse_renames(rename) or None,
         ),
     )
     write_manifest(scan.manifest, output)
@@ -116,7 +119,7 @@ def show_statistics(
     where: WhereOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of tables.")] = False,
 ) -> int:
-    """Count labels, splits, sources, patients, views, ages, sexes and licences."""
+    """Count labels, patients, splits, sources, views, ages."""
     from chestx.datasets.stats import describe_manifest
 
     table = read_manifest_options(
@@ -183,7 +186,9 @@ def split_data(
     where: WhereOption = None,
     overwrite: OverwriteOption = False,
 ) -> int:
-    """Cut by patient and duplicate group, alike in labels and sources; record a checksum.
+    """Cut into parts or folds by patient and duplicate group.
+
+    Parts are alike in labels and sources. A checksum is recorded.
 
     Exit code 3: the split that is to be kept leaks.
     """
@@ -235,19 +240,23 @@ def audit_data(
     overwrite: OverwriteOption = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")] = False,
 ) -> int:
-    """Look for leakage, broken and foreign files, and labels that give themselves away.
+    """Look for leaks, bad files, and labels guessed without lungs.
 
     Exit code 3: a patient or a picture is on both sides of the split.
     """
     from chestx.datasets.audit import audit_manifest
+    from chestx.datasets.groups import name_duplicates
+    from chestx.datasets.manifest import write_manifest
 
-    for name in ("audit.html", "audit.json"):
+    for name in ("audit.html", "audit.json", "grouped.csv"):
         _refuse_existing(output / name, overwrite=overwrite)
     table = read_manifest_options(
         manifest, columns=column, labels=labels, rename=rename, where=where
     )
     with show_progress(len(table.manifest.examples), quiet=quiet) as advance:
         audit = audit_manifest(table.manifest, output, seed=seed, workers=workers, on_image=advance)
+    same = [(pair.first, pair.second) for pair in audit.pairs if pair.likeness.is_duplicate]
+    write_manifest(name_duplicates(table.manifest, same), output / "grouped.csv")
     if not quiet:
         say(summarise(table.manifest))
         say_reading(table)
@@ -255,7 +264,12 @@ def audit_data(
             say(f"leakage: {leak}")
         for warning in audit.warnings:
             say(f"warning: {warning}")
-        say(f"results in {output}/: audit.html, audit.json")
+        say(f"results in {output}/: audit.html, audit.json, grouped.csv")
+        if same:
+            say(
+                "grouped.csv is the table with duplicates in one dup_group; "
+                "`chestx data split` keeps them together"
+            )
         say(CAVEAT)
     return EXIT_SOME_FAILED if audit.leaks else EXIT_OK
 

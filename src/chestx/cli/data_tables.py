@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from chestx.cli.console import make_console, make_printable, say
+from chestx.domain import format_count
 
 if TYPE_CHECKING:
     from chestx.datasets.example import Manifest
@@ -29,9 +30,9 @@ def print_statistics(statistics: ManifestStatistics) -> None:
     """Everything that :class:`ManifestStatistics` counts."""
     say(_summarise(statistics))
     say(
-        f"{statistics.patients:,} patients stated, "
-        f"{statistics.images_without_patient:,} images without one; "
-        f"{statistics.groups:,} groups of patients and duplicates"
+        f"{format_count(statistics.patients, 'patient')} stated, "
+        f"{format_count(statistics.images_without_patient, 'image')} without one; "
+        f"{format_count(statistics.groups, 'group')} of patients and duplicates"
     )
     _print_present(statistics.targets)
     _print_answers(statistics)
@@ -44,13 +45,13 @@ def print_statistics(statistics: ManifestStatistics) -> None:
             )
         )
     if statistics.images_with_boxes:
-        say(f"{statistics.images_with_boxes:,} images with boxes")
+        say(f"{format_count(statistics.images_with_boxes, 'image')} with boxes")
 
 
 def print_split(manifest: Manifest) -> None:
     """What each part or fold holds, and how large it is."""
     from chestx.datasets.groups import group_examples
-    from chestx.datasets.split_record import FOLD
+    from chestx.datasets.split_record import FOLD, order_parts
     from chestx.datasets.stats import describe_manifest
 
     statistics = describe_manifest(manifest)
@@ -72,7 +73,7 @@ def print_split(manifest: Manifest) -> None:
                 _share(images[part], len(parts)),
                 f"{held[part]:,}",
             )
-            for part in _order_parts(images)
+            for part in order_parts(images)
         ]
         _print_table((name, "images", "share", "groups"), rows)
         if name == "fold":
@@ -81,7 +82,7 @@ def print_split(manifest: Manifest) -> None:
 
 def _print_by_fold(manifest: Manifest) -> None:
     from chestx.datasets.example import Target
-    from chestx.datasets.split_record import FOLD
+    from chestx.datasets.split_record import FOLD, order_parts
 
     counted = Counter(
         (label, example.other.get(FOLD, ""))
@@ -89,7 +90,7 @@ def _print_by_fold(manifest: Manifest) -> None:
         for label, target in zip(manifest.labels, example.targets, strict=True)
         if target is Target.PRESENT
     )
-    folds = sorted({fold for _, fold in counted if fold})
+    folds = order_parts({fold for _, fold in counted if fold})
     rows = [(label, *(f"{counted[label, fold]:,}" for fold in folds)) for label in manifest.labels]
     _print_table(("label by fold", *folds), rows)
 
@@ -97,13 +98,14 @@ def _print_by_fold(manifest: Manifest) -> None:
 def _summarise(statistics: ManifestStatistics) -> str:
     task = statistics.task.replace("_", " ").replace("single label", "one label each")
     task = task.replace("multi label", "several labels each")
-    images = "1 image" if statistics.images == 1 else f"{statistics.images:,} images"
-    return f"{images}, {task}: {', '.join(statistics.labels)}"
+    return f"{format_count(statistics.images, 'image')}, {task}: {', '.join(statistics.labels)}"
 
 
 def _print_present(targets: Sequence[LabelCount]) -> None:
     """Images that have a label, by source and split."""
-    splits = _order_parts({count.split for count in targets})
+    from chestx.datasets.split_record import order_parts
+
+    splits = order_parts({count.split for count in targets})
     present: Counter[tuple[str, str, str]] = Counter()
     for count in targets:
         present[count.label, count.source, count.split] += count.present
@@ -139,14 +141,6 @@ def _print_counts(name: str, counts: Mapping[str, int], images: int) -> None:
         shown.append((f"({len(rest):,} others)", sum(count for _, count in rest)))
     rows = [(value or _UNSTATED, f"{count:,}", _share(count, images)) for value, count in shown]
     _print_table((name, "images", "share"), rows)
-
-
-def _order_parts(parts: Iterable[str]) -> list[str]:
-    from chestx.datasets.cells import SPLITS
-
-    return sorted(
-        parts, key=lambda part: (not part, SPLITS.index(part) if part in SPLITS else 0, part)
-    )
 
 
 def _share(count: int, of: int) -> str:

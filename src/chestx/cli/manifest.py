@@ -65,6 +65,15 @@ def parse_columns(texts: Sequence[str] | None) -> dict[str, str]:
     return _parse_pairs("column", [text.partition("=") for text in texts or ()])
 
 
+def parse_renames(texts: Sequence[str] | None) -> dict[str, str]:
+    """``WORD=LABEL`` -> word and label; a word may hold ``=``.
+
+    Raises:
+        UsageError: no ``=``, or a word twice.
+    """
+    return _parse_pairs("rename", [text.rpartition("=") for text in texts or ()])
+
+
 def read_manifest_options(
     manifest: Path,
     *,
@@ -85,7 +94,7 @@ def read_manifest_options(
         manifest,
         columns=parse_columns(columns),
         labels=asked or None,
-        rename=_parse_pairs("rename", [text.rpartition("=") for text in rename or ()]),
+        rename=parse_renames(rename),
         where=where or (),
     )
 

@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from jaxtyping import Int
 
 from chestx.datasets.baselines import Shortcut, judge_shortcuts, measure_shortcuts
 from chestx.datasets.duplicates import Likeness, Pair, find_duplicates
 from chestx.datasets.example import Manifest
 from chestx.datasets.findings import (
     Fault,
-    LabelCount,
-    count_labels,
     find_faults,
     find_lone_labels,
     judge_licences,
 )
 from chestx.datasets.fingerprints import Fingerprint, Unreadable, take_fingerprints
-from chestx.datasets.groups import group_examples
+from chestx.datasets.groups import group_examples, join_groups
 from chestx.datasets.leaks import Leak, find_leaks
+from chestx.datasets.split_record import name_part
+from chestx.datasets.stats import LabelCount, count_labels
+from chestx.domain import UsageError
+from chestx.files import write_text
 from chestx.models.runtime import count_usable_cores
+
+MAX_SEED = 2**32 - 1
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -79,19 +79,25 @@ def audit_manifest(
         on_image: is called after each file of the first reading.
 
     Raises:
-        UsageError: the number of workers is out of range.
+        UsageError: the seed or the number of workers is out of range, or a file stands where
+            the folder should be.
         OSError: the folder cannot be written to.
     """
     from chestx.datasets.audit_page import make_page
 
+    if not 0 <= seed <= MAX_SEED:
+        raise UsageError(f"seed: expected 0 to {MAX_SEED}, got {seed}")
+    if output.exists() and not output.is_dir():
+        raise UsageError(f"{str(output)!r}: expected a folder for the results, there is a file")
     output.mkdir(parents=True, exist_ok=True)
     workers = count_usable_cores() if workers is None else workers
     paths = [manifest.resolve(example) for example in manifest.examples]
     taken = take_fingerprints(paths, workers=workers, on_image=on_image)
     audit = examine(manifest, taken, seed=seed, workers=workers)
+    page = make_page(audit, manifest, taken, workers=workers)
     text = json.dumps(to_record(audit, manifest), indent=1, ensure_ascii=False, allow_nan=False)
-    _write(output / "audit.json", text + "\n")
-    _write(output / "audit.html", make_page(audit, manifest, taken, workers=workers))
+    write_text(output / "audit.html", page)
+    write_text(output / "audit.json", text + "\n")
     return audit
 
 
@@ -116,7 +122,8 @@ def examine(
     ties = find_leaks(manifest, prints, pairs)
     faults = find_faults(manifest, taken, pairs)
     counts = count_labels(manifest)
-    groups = _join_groups(group_examples(manifest), pairs)
+    tied = ((pair.first, pair.second) for pair in pairs)
+    groups = join_groups(group_examples(manifest), tied)
     shortcuts = measure_shortcuts(manifest, prints, groups, seed=seed)
     licences = judge_licences(manifest)
     warnings = [
@@ -125,7 +132,7 @@ def examine(
         *(f"{len(fault.paths)} {fault.sentence}." for fault in faults),
         *find_lone_labels(counts),
         *judge_shortcuts(shortcuts),
-        *_warn_of_splits(counts),
+        *_warn_of_splits(manifest, counts),
         *_warn_of_licences(licences),
     ]
     return Audit(
@@ -143,36 +150,18 @@ def examine(
     )
 
 
-def _join_groups(
-    groups: Int[np.ndarray, " examples"], pairs: Iterable[Pair]
-) -> Int[np.ndarray, " examples"]:
-    """The table's groups, joined where a duplicate lies in two."""
-    parents = {int(group): int(group) for group in groups}
-
-    def find(group: int) -> int:
-        while parents[group] != group:
-            parents[group] = parents[parents[group]]
-            group = parents[group]
-        return group
-
-    for pair in pairs:
-        parents[find(int(groups[pair.second]))] = find(int(groups[pair.first]))
-    return np.array([find(int(group)) for group in groups], dtype=np.int64)
-
-
 def _warn_of_pairs(pairs: Sequence[Pair]) -> list[str]:
     tally = Counter(pair.likeness for pair in pairs if pair.likeness.is_duplicate)
     kinds = ", ".join(f"{tally[kind]} {kind.value}" for kind in Likeness if tally[kind])
     return [f"{tally.total()} pair(s) of duplicates: {kinds}."] if tally else []
 
 
-def _warn_of_splits(counts: Sequence[LabelCount]) -> list[str]:
+def _warn_of_splits(manifest: Manifest, counts: Sequence[LabelCount]) -> list[str]:
+    if not any(map(name_part, manifest.examples)):
+        return ["No image has a split or a fold: leaks between them could not be looked for."]
     present: Counter[tuple[str, str]] = Counter()
     for count in counts:
         present[count.split, count.label] += count.present
-    splits = {count.split for count in counts} - {""}
-    if not splits:
-        return ["No image has a split: leaks between splits could not be looked for."]
     lacking: dict[str, list[str]] = {}
     for (split, label), n in sorted(present.items()):
         if split and not n:
@@ -213,8 +202,8 @@ def to_record(audit: Audit, manifest: Manifest) -> dict[str, Any]:
             {
                 "first": examples[pair.first].path,
                 "second": examples[pair.second].path,
-                "first_split": examples[pair.first].split,
-                "second_split": examples[pair.second].split,
+                "first_split": name_part(examples[pair.first]),
+                "second_split": name_part(examples[pair.second]),
                 "likeness": pair.likeness.name.lower(),
                 "common_details": pair.details,
                 "correlation": round(pair.correlation, 4),
@@ -250,10 +239,3 @@ def to_record(audit: Audit, manifest: Manifest) -> dict[str, Any]:
             for licence, count, told in audit.licences
         ],
     }
-
-
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all; what a table's bytes could not say in UTF-8 becomes a mark."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(text.encode("utf-8", errors="replace"))
-    os.replace(partial, path)

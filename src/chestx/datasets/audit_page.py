@@ -16,6 +16,7 @@ from chestx.datasets.baselines import SHORTCUTS, Shortcut, format_interval
 from chestx.datasets.duplicates import Likeness, Pair
 from chestx.datasets.example import Example, Manifest, Target, Task
 from chestx.datasets.fingerprints import PREPARATION, Fingerprint, Unreadable
+from chestx.datasets.split_record import cross_parts, name_part
 from chestx.images.pool import prepare_images
 from chestx.images.worker import PreparedImage
 from chestx.rendering.document import (
@@ -68,14 +69,14 @@ def make_page(
     return render_document(
         Document(
             title="Audit of a data set",
-            summary=_summarise(audit),
+            summary=_summarise(audit, manifest),
             speaker=f"chestx {version('chestx')}",
             sections=sections,
         )
     )
 
 
-def _summarise(audit: Audit) -> list[Paragraph]:
+def _summarise(audit: Audit, manifest: Manifest) -> list[Paragraph]:
     blocks = [Paragraph(f"{audit.images} images in the table, {audit.readable} could be read.")]
     if audit.leaks:
         blocks.append(
@@ -84,7 +85,7 @@ def _summarise(audit: Audit) -> list[Paragraph]:
                 "bad",
             )
         )
-    elif any(count.split for count in audit.counts):
+    elif any(map(name_part, manifest.examples)):
         blocks.append(
             Paragraph("No patient, study, group or duplicate was found in two splits.", "good")
         )
@@ -126,7 +127,7 @@ def _show_pairs(audit: Audit, manifest: Manifest, workers: int | None) -> list[B
     examples = manifest.examples
 
     def is_within(pair: Pair) -> bool:
-        return examples[pair.first].split == examples[pair.second].split
+        return not cross_parts((examples[pair.first], examples[pair.second]))
 
     tally = Counter((pair.likeness, is_within(pair)) for pair in audit.pairs)
     table = Table(
@@ -141,23 +142,23 @@ def _show_pairs(audit: Audit, manifest: Manifest, workers: int | None) -> list[B
     # The worst first: duplicates in different splits, then what may be one patient in two.
     ranked = sorted(audit.pairs, key=lambda pair: (not pair.likeness.is_duplicate, is_within(pair)))
     shown = ranked[:MAX_PICTURES]
-    pictures = _draw_pairs(shown, examples, manifest, workers)
+    pictures = _draw_pairs(shown, manifest, workers)
     note = f"The worst {len(shown)} of {len(audit.pairs)} pairs, those across splits first."
     return [explanation, table, Paragraph(note), Gallery(pictures)]
 
 
 def _draw_pairs(
-    pairs: Sequence[Pair], examples: Sequence[Example], manifest: Manifest, workers: int | None
+    pairs: Sequence[Pair], manifest: Manifest, workers: int | None
 ) -> list[PictureBlock]:
     positions = sorted({position for pair in pairs for position in (pair.first, pair.second)})
-    paths = [manifest.resolve(examples[position]) for position in positions]
+    paths = [manifest.resolve(manifest.examples[position]) for position in positions]
     previews = {}
     with closing(prepare_images(paths, PREPARATION, workers=workers)) as images:
         for position, image in zip(positions, images, strict=True):
             if isinstance(image, PreparedImage) and image.preview is not None:
                 previews[position] = _fit_height(image.preview)
     return [
-        _draw_pair(pair, examples, previews[pair.first], previews[pair.second])
+        _draw_pair(pair, manifest, previews[pair.first], previews[pair.second])
         for pair in pairs
         if pair.first in previews and pair.second in previews
     ]
@@ -171,7 +172,7 @@ def _fit_height(preview: np.ndarray) -> np.ndarray:
 
 
 def _draw_pair(
-    pair: Pair, examples: Sequence[Example], first: np.ndarray, second: np.ndarray
+    pair: Pair, manifest: Manifest, first: np.ndarray, second: np.ndarray
 ) -> PictureBlock:
     gap = np.full((_HEIGHT, _GAP), 255, np.uint8)
     data = cv2.imencode(".jpg", np.hstack([first, gap, second]), [cv2.IMWRITE_JPEG_QUALITY, 80])[1]
@@ -180,17 +181,22 @@ def _draw_pair(
         how.append(pair.change)
     if pair.details:
         how.append(f"{pair.details} common details")
-    names = [
-        f"{example.path} ({example.split or 'no split'})"
-        for example in (examples[pair.first], examples[pair.second])
-    ]
+    one, other = (
+        _name_image(manifest, manifest.examples[position]) for position in (pair.first, pair.second)
+    )
     return PictureBlock(
         data=data.tobytes(),
         media_type="image/jpeg",
         alt=f"Two radiographs side by side: {pair.likeness.value}",
-        caption=f"{', '.join(how)}\n{names[0]}\n{names[1]}",
+        caption=f"{', '.join(how)}: {one} and {other}",
         width=480,
     )
+
+
+def _name_image(manifest: Manifest, example: Example) -> str:
+    """Path, part and labels: of a pair that differs in them, one is wrong."""
+    told = (name_part(example) or "no split", *manifest.list_present(example))
+    return f"{example.path} ({', '.join(told)})"
 
 
 def _show_shortcuts(audit: Audit) -> list[Block]:
@@ -250,7 +256,7 @@ def _tabulate_counts(audit: Audit, manifest: Manifest) -> Table:
         columns=["Source", "Split", *manifest.labels],
         rows=[
             [source or "none stated", split or "none", *cells]
-            for (source, split), cells in rows.items()
+            for (source, split), cells in sorted(rows.items(), key=lambda row: row[0][0])
         ],
         note="Of: those whose answer is known." if manifest.task is Task.MULTI_LABEL else "",
     )

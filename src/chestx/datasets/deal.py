@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Int
 
-from chestx.datasets.example import Example, Manifest, Target
+from chestx.datasets.example import Example, Manifest
 from chestx.datasets.split_record import name_paths
 from chestx.datasets.stratify import deal_groups
 from chestx.domain import UsageError
@@ -43,7 +43,7 @@ def deal_examples(
     place = {group: number for number, group in enumerate(order)}
     rows = np.array([place[group] for group in members.tolist()])
     _check_enough(manifest, examples, rows, list(shares))
-    strata = [_list_strata(manifest.labels, example) for example in examples]
+    strata = [_list_strata(manifest, example) for example in examples]
     names = sorted({name for of in strata for name in of})
     counts = np.zeros((len(order), len(names)), dtype=np.int64)
     column = {name: number for number, name in enumerate(names)}
@@ -74,14 +74,8 @@ def _order_groups(names: Sequence[str], groups: Int[np.ndarray, " free"], seed: 
     return sorted(first, key=draw)
 
 
-def _list_strata(labels: Sequence[str], example: Example) -> list[tuple[str, str]]:
-    present = _list_present(labels, example)
-    return [(label, example.source) for label in present or [""]]
-
-
-def _list_present(labels: Sequence[str], example: Example) -> list[str]:
-    pairs = zip(labels, example.targets, strict=True)
-    return [label for label, target in pairs if target is Target.PRESENT]
+def _list_strata(manifest: Manifest, example: Example) -> list[tuple[str, str]]:
+    return [(label, example.source) for label in manifest.list_present(example) or [""]]
 
 
 def _check_enough(
@@ -98,7 +92,7 @@ def _check_enough(
         )
     having: dict[str, set[int]] = {}
     for row, example in zip(rows.tolist(), examples, strict=True):
-        for label in _list_present(manifest.labels, example):
+        for label in manifest.list_present(example):
             having.setdefault(label, set()).add(row)
     for label in manifest.labels:
         if label in having and len(having[label]) < len(parts):
@@ -128,7 +122,7 @@ def _check_parts(
     held = {
         (label, part)
         for example, part in zip(examples, dealt.tolist(), strict=True)
-        for label in _list_present(manifest.labels, example)
+        for label in manifest.list_present(example)
     }
     for number, part in enumerate(parts):
         if not (dealt == number).any():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
@@ -13,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int8
 
-_LABEL = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+from chestx.domain import LABEL_KEY
 
 
 class Task(StrEnum):
@@ -127,7 +126,7 @@ class Manifest:
         if not self.labels or len(set(self.labels)) != len(self.labels):
             raise ValueError(f"labels: expected at least one and none twice, got {self.labels}")
         for label in self.labels:
-            if not _LABEL.fullmatch(label):
+            if not LABEL_KEY.fullmatch(label):
                 raise ValueError(
                     "label: expected a letter, then at most 63 letters, digits and underscores, "
                     f"got {label!r:.80}"
@@ -146,6 +145,11 @@ class Manifest:
         """Values of :class:`Target`."""
         rows = [example.targets for example in self.examples]
         return np.array(rows, dtype=np.int8).reshape(len(rows), len(self.labels))
+
+    def list_present(self, example: Example) -> list[str]:
+        """The labels that an example has."""
+        pairs = zip(self.labels, example.targets, strict=True)
+        return [label for label, target in pairs if target is Target.PRESENT]
 
     def resolve(self, example: Example) -> str:
         """The path of an example's file from here."""

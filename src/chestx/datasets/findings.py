@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from chestx.datasets.duplicates import Pair
 from chestx.datasets.example import Example, Manifest, Target
 from chestx.datasets.fingerprints import Fingerprint, Unreadable
+from chestx.datasets.stats import LabelCount
 from chestx.models.scope import LATERAL_VIEWS
 
 AGE_TOLERANCE_YEARS = 1.0
@@ -31,25 +33,6 @@ class Fault:
     kind: str
     sentence: str
     paths: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LabelCount:
-    """How a label is answered in one source and split.
-
-    Attributes:
-        source, split: empty where the table states none.
-        label: its key.
-        present, absent, unknown, not_asked: numbers of images.
-    """
-
-    source: str
-    split: str
-    label: str
-    present: int
-    absent: int
-    unknown: int
-    not_asked: int
 
 
 _QUALITY: Mapping[str, str] = {
@@ -177,26 +160,6 @@ def _find_conflicts(manifest: Manifest, pairs: Sequence[Pair]) -> Fault:
     )
 
 
-def count_labels(manifest: Manifest) -> tuple[LabelCount, ...]:
-    """Answers by source, split and label, in order of names."""
-    tally: dict[tuple[str, str, int], Counter[Target]] = defaultdict(Counter)
-    for example in manifest.examples:
-        for index, target in enumerate(example.targets):
-            tally[example.source, example.split, index][target] += 1
-    return tuple(
-        LabelCount(
-            source=source,
-            split=split,
-            label=manifest.labels[index],
-            present=counts[Target.PRESENT],
-            absent=counts[Target.ABSENT],
-            unknown=counts[Target.UNKNOWN],
-            not_asked=counts[Target.NOT_ASKED],
-        )
-        for (source, split, index), counts in sorted(tally.items())
-    )
-
-
 def find_lone_labels(counts: Sequence[LabelCount]) -> tuple[str, ...]:
     """Sentences on labels that one source alone has, and sources that have one answer only."""
     sources = {count.source for count in counts}
@@ -230,8 +193,9 @@ def find_lone_labels(counts: Sequence[LabelCount]) -> tuple[str, ...]:
         lone = sorted((set(having) | set(lacking)) - set(both))
         if lone:
             sentences.append(
-                f"{label}: {', '.join(map(_name, lone))} have one answer only; figures within "
-                f"{', '.join(map(_name, both))} are the ones to trust."
+                f"{label}: {', '.join(map(_name, lone))} "
+                f"{'has' if len(lone) == 1 else 'have'} one answer only; trust figures within "
+                f"{', '.join(map(_name, both))}."
             )
     return tuple(sentences)
 
@@ -248,7 +212,7 @@ def judge_licences(manifest: Manifest) -> tuple[tuple[str, int, str], ...]:
 
 def _read_licence(licence: str) -> str:
     text = licence.upper().replace("-", " ").replace("_", " ")
-    words = text.split()
+    words = re.findall("[A-Z]+", text)
     told = []
     if not words or any(
         phrase in text for phrase in ("NOT STATED", "UNSTATED", "UNKNOWN", "NO LICEN")

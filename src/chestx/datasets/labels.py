@@ -11,12 +11,11 @@ from chestx.datasets.cells import parse_target
 from chestx.datasets.example import Target, Task
 from chestx.datasets.rows import RawTable, quote_names
 from chestx.datasets.vocabulary import TERMS
-from chestx.domain import UsageError
+from chestx.domain import LABEL_KEY, UsageError
 
 LABEL = "label"
 """Column of a manifest with one label an image."""
 
-_KEY = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _CAPITALS = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 _TARGETS = frozenset({"1", "0", "1.0", "0.0", "", "-"})
 _MAX_LABELS = 500
@@ -85,7 +84,7 @@ def suggest_key(word: str) -> str:
 
 
 def _check_key(word: str, what: str) -> None:
-    if not _KEY.fullmatch(word):
+    if not LABEL_KEY.fullmatch(word):
         raise UsageError(
             f"{what}: expected a label of a letter, then letters, digits and underscores, "
             f"at most 64, got {word!r:.80}; name it anew with {_suggest_names([word])}"
@@ -124,7 +123,7 @@ def _read_words(
     words = {word: rename.get(word, word) for word in first if word not in ("", "-")}
     found = {label for label in words.values() if label}
     if labels is None:
-        odd = [word for word, label in words.items() if label and not _KEY.fullmatch(label)]
+        odd = [word for word, label in words.items() if label and not LABEL_KEY.fullmatch(label)]
         if odd:
             raise UsageError(
                 f"{table.name}, line {table.lines[first[odd[0]]]}: expected labels of a letter, "

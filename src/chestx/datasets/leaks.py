@@ -10,6 +10,7 @@ from chestx.datasets.duplicates import Likeness, Pair
 from chestx.datasets.example import Example, Manifest
 from chestx.datasets.fingerprints import Fingerprint
 from chestx.datasets.groups import names_source
+from chestx.datasets.split_record import cross_parts, name_part, order_parts
 
 MAX_LISTED = 50
 """Ties of one kind that are listed; all are counted."""
@@ -44,7 +45,7 @@ def find_leaks(
 ) -> tuple[Leak, ...]:
     """Ties across splits, the certain ones first.
 
-    Images without a split take no part.
+    A fold counts as a split. Images without either take no part.
 
     Args:
         manifest: the table.
@@ -92,7 +93,9 @@ def find_leaks(
     ]
     shared = _find_shared(examples, patient)
     found = [_find_ties(examples, *tie) for tie in ties]
-    crossing = [pair for pair in pairs if _crosses(examples, (pair.first, pair.second))]
+    crossing = [
+        pair for pair in pairs if cross_parts((examples[pair.first], examples[pair.second]))
+    ]
     found += [_count_pairs(examples, crossing, likeness) for likeness in Likeness]
     kept = [leak for leak in found if leak is not None]
     return tuple(sorted(kept, key=lambda leak: not leak.is_certain))
@@ -110,10 +113,6 @@ def _find_shared(examples: Sequence[Example], patient: Callable[[int], Hashable]
     }
 
 
-def _crosses(examples: Sequence[Example], positions: Iterable[int]) -> bool:
-    return len({examples[i].split for i in positions} - {""}) > 1
-
-
 def _find_ties(
     examples: Sequence[Example],
     kind: str,
@@ -126,7 +125,7 @@ def _find_ties(
         name = key(position)
         if name:
             members[name].append(position)
-    crossing = [tied for tied in members.values() if _crosses(examples, tied)]
+    crossing = [tied for tied in members.values() if cross_parts(examples[i] for i in tied)]
     if not crossing:
         return None
     images = sum(map(len, crossing))
@@ -162,9 +161,8 @@ def _list_examples(
 ) -> tuple[tuple[str, ...], ...]:
     listed = []
     for tied in list(ties)[:MAX_LISTED]:
-        # One image of each split shows the tie.
-        by_split = {examples[i].split: i for i in reversed(tied) if examples[i].split}
-        listed.append(
-            tuple(f"{examples[i].path} ({split})" for split, i in sorted(by_split.items()))
-        )
+        # One image of each part shows the tie.
+        by_part = {name_part(examples[i]): i for i in reversed(tied)}
+        parts = order_parts(filter(None, by_part))
+        listed.append(tuple(f"{examples[by_part[part]].path} ({part})" for part in parts))
     return tuple(listed)

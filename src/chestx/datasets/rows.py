@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from chestx.domain import UsageError
+from chestx.domain import UsageError, starts_formula
 
 MAX_BYTES = 512 * 1024 * 1024
 MAX_ROWS = 2_000_000
@@ -20,9 +20,6 @@ MAX_CELL = 100_000
 
 _DELIMITERS = ",;\t"
 _MAX_HEADER = 1_000_000
-# What a spreadsheet takes for the start of a formula, full-width forms included.
-_FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
-_GUARDED = re.compile(r"'+\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
 _HARMLESS = re.compile(r"-|[+-]?\d+(\.\d+)?([eE][+-]?\d+)?")
 _CONDITION = re.compile(r"\s*([^=!]+?)\s*(!?=)(.*)", re.DOTALL)
 
@@ -110,6 +107,8 @@ def read_rows(path: Path) -> RawTable:
         try:
             cells = next(reader, None)
         except csv.Error as error:
+            if "field limit" in str(error):
+                raise _make_cell_error(path.name, line) from None
             raise UsageError(f"{path.name}, line {line}: expected a CSV, got: {error}") from None
         if cells is None:
             break
@@ -186,11 +185,16 @@ def _check_cells(cells: list[str], wanted: int, table: str, line: int) -> tuple[
             f"{table}, line {line}: expected {wanted} cells as in the header, got {len(cells)}"
         )
     if max(map(len, cells)) > MAX_CELL:
-        raise UsageError(
-            f"{table}, line {line}: expected at most {MAX_CELL:,} characters in a cell, got more"
-        )
+        raise _make_cell_error(table, line)
     # Nearly all cells begin with something else, and there can be many millions.
     return tuple(restore_cell(cell) if cell[:1] == "'" else cell for cell in cells)
+
+
+def _make_cell_error(table: str, line: int) -> UsageError:
+    return UsageError(
+        f"{table}, line {line}: expected at most {MAX_CELL:,} characters in a cell, got more; "
+        "a quotation mark that is not closed takes all that follows into its cell"
+    )
 
 
 def guard_cell(text: str) -> str:
@@ -199,14 +203,18 @@ def guard_cell(text: str) -> str:
     Numbers and a single ``-`` stay as they are. Text that looks guarded already gets one
     more apostrophe, so :func:`restore_cell` gives back every text exactly.
     """
-    if _GUARDED.match(text) or (_FORMULA.match(text) and not _HARMLESS.fullmatch(text)):
+    if _is_guarded(text) or (starts_formula(text) and not _HARMLESS.fullmatch(text)):
         return f"'{text}"
     return text
 
 
 def restore_cell(text: str) -> str:
     """The text that :func:`guard_cell` was given."""
-    return text[1:] if _GUARDED.match(text) else text
+    return text[1:] if _is_guarded(text) else text
+
+
+def _is_guarded(text: str) -> bool:
+    return text[:1] == "'" and starts_formula(text.lstrip("'"))
 
 
 def map_columns(table: RawTable, columns: Mapping[str, str]) -> dict[str, int]:

@@ -7,14 +7,44 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from chestx.datasets.cells import normalise_split
-from chestx.datasets.example import Manifest
+from chestx.datasets.cells import SPLITS, normalise_split
+from chestx.datasets.example import Example, Manifest
 
 FOLD, SPLIT_ID = "fold", "split_id"
 """Columns beside those of an example: the fold of cross-validation, and the checksum."""
 
 RECORDED = ("source", "patient_id", "study_id", "group", "dup_group", "split", FOLD)
 """Columns that the checksum covers, beside the path."""
+
+
+def name_part(example: Example) -> str:
+    """``train``, ``fold 2``, or both where a table has both; empty for an image in no part."""
+    fold = example.other.get(FOLD, "")
+    return ", ".join(filter(None, (example.split, fold and f"fold {fold}")))
+
+
+def order_parts(parts: Iterable[str]) -> list[str]:
+    """Train, validation, test; then folds and others, 2 before 10; the empty one last."""
+
+    def rank(part: str) -> tuple[bool, int, bool, int, str]:
+        split = SPLITS.index(part) if part in SPLITS else len(SPLITS)
+        number = part.removeprefix("fold ")
+        is_number = number.isdecimal() and len(number) <= 9
+        return not part, split, not is_number, int(number) if is_number else 0, part
+
+    return sorted(parts, key=rank)
+
+
+def cross_parts(examples: Iterable[Example]) -> bool:
+    """Whether images lie on several sides of a split: in two parts of it, or in two folds.
+
+    An image in no part is on no side. A part that was kept stands outside the folds of the
+    others.
+    """
+    places = {(example.split, example.other.get(FOLD, "")) for example in examples} - {("", "")}
+    splits, folds = ({place[side] for place in places} - {""} for side in (0, 1))
+    several = len(splits) > 1 or len(folds) > 1
+    return several or (len(places) > 1 and not any(split and fold for split, fold in places))
 
 
 def name_paths(folder: Path, paths: Sequence[str]) -> list[str]:

@@ -21,10 +21,11 @@ from chestx.datasets.split_record import (
     compute_split_id,
     describe_change,
 )
-from chestx.domain import ChestxError, UsageError
+from chestx.domain import ChestxError, UsageError, format_count
 
 DEFAULT_SHARES: Mapping[str, float] = {"train": 0.7, "validation": 0.15, "test": 0.15}
 MAX_FOLDS = 100
+_GROUP = "patient or duplicate group"
 
 
 class LeakageError(ChestxError):
@@ -134,7 +135,7 @@ def verify_split(manifest: Manifest) -> tuple[str, ...]:
         crossing, images = _count_crossing(groups, parts)
         if crossing:
             problems.append(
-                f"{_count(crossing, 'patient or duplicate group')} with {_count(images, 'image')} "
+                f"{format_count(crossing, _GROUP)} with {format_count(images, 'image')} "
                 f"{'lies' if crossing == 1 else 'lie'} in several {what}"
             )
     recorded = [example.other.get(SPLIT_ID, "") for example in manifest.examples]
@@ -190,8 +191,8 @@ def _settle_groups(
     if split:
         held = " and ".join(sorted({part for group in split for part in parts_of[group]}))
         raise LeakageError(
-            f"the split to keep leaks: {_count(len(split), 'patient or duplicate group')} with "
-            f"{_count(int(np.isin(groups, list(split)).sum()), 'image')} lie in {held}; "
+            f"the split to keep leaks: {format_count(len(split), _GROUP)} with "
+            f"{format_count(int(np.isin(groups, list(split)).sum()), 'image')} lie in {held}; "
             "keep only one of these parts"
         )
     settled: list[str | None] = []
@@ -206,8 +207,8 @@ def _settle_groups(
     if leaking and not options.leave_out_leaks:
         what = "the sources held out share" if options.hold_out else "the parts to keep share"
         raise LeakageError(
-            f"{what} {_count(len(leaking), 'patient or duplicate group')} with "
-            f"{_count(leaking.total(), 'image')} elsewhere; put these images in no part with "
+            f"{what} {format_count(len(leaking), _GROUP)} with "
+            f"{format_count(leaking.total(), 'image')} elsewhere; put these images in no part with "
             "--leave-out-leaks"
         )
     return settled
@@ -246,7 +247,7 @@ def _fold_by_source(
     crossing, images = _count_crossing(groups, folds)
     if crossing and not options.leave_out_leaks:
         raise LeakageError(
-            f"{_count(crossing, 'patient or duplicate group')} with {_count(images, 'image')} "
+            f"{format_count(crossing, _GROUP)} with {format_count(images, 'image')} "
             "lie in several sources; put these images in no fold with --leave-out-leaks"
         )
     shared = _find_crossing(groups, folds)
@@ -289,7 +290,3 @@ def _record(manifest: Manifest, parts: Sequence[str | None], folds: Sequence[str
             for example in examples
         ),
     )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -8,13 +8,10 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
-from chestx.datasets.cells import SPLITS
 from chestx.datasets.example import Example, Manifest, Target
 from chestx.datasets.groups import group_examples
-from chestx.datasets.split_record import FOLD
-
-AGE_BANDS = ((0, 1), (1, 6), (6, 18), (18, 40), (40, 60), (60, 80), (80, 200))
-"""Years: from, up to but not including; the bands of the batch report."""
+from chestx.datasets.split_record import FOLD, order_parts
+from chestx.domain import AGE_BANDS, name_age_band
 
 _COUNTED: Mapping[str, Callable[[Example], str]] = {
     "split": lambda example: example.split,
@@ -60,7 +57,7 @@ class ManifestStatistics:
         targets: for each label, split and source that occurs.
         ages: years: ``min``, ``median``, ``max`` of those stated; empty without one.
         images_with_boxes: in which a reader drew at least one.
-        counts: attribute -> value -> images, splits and ages in their order, others with the
+        counts: attribute -> value -> images, splits, folds and ages in their order, others with the
             most frequent first; the empty value is not stated and last. An attribute that no
             image states is left out.
     """
@@ -98,52 +95,37 @@ def describe_manifest(manifest: Manifest) -> ManifestStatistics:
         patients=len(patients),
         images_without_patient=sum(not e.patient_id for e in examples),
         groups=len(set(group_examples(manifest).tolist())),
-        targets=_count_targets(manifest),
+        targets=count_labels(manifest),
         ages={"min": ages[0], "median": median(ages), "max": ages[-1]} if ages else {},
         images_with_boxes=sum(bool(e.boxes) for e in examples),
         counts={name: of for name, of in counts.items() if set(of) - {""}},
     )
 
 
-def name_age_band(age: float | None) -> str:
-    """``under 1``, ``18 to 39``, ``80 and over``; empty where the age is not stated."""
-    if age is None:
-        return ""
-    low, high = next(band for band in AGE_BANDS if age < band[1])
-    if low == 0:
-        return f"under {high}"
-    return f"{low} and over" if high == AGE_BANDS[-1][1] else f"{low} to {high - 1}"
-
-
 def _count_values(name: str, values: Iterable[str]) -> dict[str, int]:
-    ordered = _ORDERED.get(name, ())
-    return dict(
-        sorted(
-            Counter(values).items(),
-            key=lambda item: (
-                not item[0],
-                ordered.index(item[0]) if item[0] in ordered else -item[1],
-                item[0],
-            ),
-        )
-    )
+    counted = Counter(values)
+    if name == "age":
+        names = [band for band in _BANDS if band in counted]
+    elif name in ("split", FOLD):
+        names = order_parts(filter(None, counted))
+    else:
+        names = sorted(filter(None, counted), key=lambda value: (-counted[value], value))
+    return {value: counted[value] for value in (*names, *([""] if "" in counted else []))}
 
 
-_ORDERED: Mapping[str, tuple[str, ...]] = {
-    "split": SPLITS,
-    "age": tuple(name_age_band(float(low)) for low, _ in AGE_BANDS),
-}
-"""Values that have an order of their own; others go by how frequent they are."""
+_BANDS = tuple(name_age_band(float(low)) for low, _ in AGE_BANDS)
 
 
-def _count_targets(manifest: Manifest) -> tuple[LabelCount, ...]:
+def count_labels(manifest: Manifest) -> tuple[LabelCount, ...]:
+    """Answers by label, split and source, splits in their order and sources in the alphabet's."""
     counted: Counter[tuple[str, str, str, Target]] = Counter()
     for example in manifest.examples:
         for label, target in zip(manifest.labels, example.targets, strict=True):
             counted[label, example.split, example.source, target] += 1
+    splits = order_parts({split for _, split, _, _ in counted})
     places = sorted(
         {(label, split, source) for label, split, source, _ in counted},
-        key=lambda place: (manifest.labels.index(place[0]), *place[1:]),
+        key=lambda place: (manifest.labels.index(place[0]), splits.index(place[1]), place[2]),
     )
     return tuple(
         LabelCount(

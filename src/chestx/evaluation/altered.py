@@ -160,7 +160,8 @@ def _is_refused(
         return True
     limit = classifier.card.scope.max_distance
     # Not "more than": a distance that is not a number is over every limit.
-    return limit is not None and not classifier.measure_distance(prediction.embedding) <= limit
+    distance = classifier.measure_distance(prediction.embedding)
+    return limit is not None and distance is not None and not distance <= limit
 
 
 def _judge_square(image: PreparedImage, square: UInt8[np.ndarray, "size size"]) -> Quality:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
 
 from chestx.datasets.shortcuts import assign_folds, score_folds
 from chestx.domain import Figure
-from chestx.evaluation.figures import Resampling, make_figure, say_bootstrap
+from chestx.evaluation.figures import Resampling, find_auroc_ends, make_figure
 from chestx.evaluation.outcomes import THUMBNAIL_SIDE, Outcomes, Question
+from chestx.evaluation.result import ALL
 from chestx.metrics import average_figures, bootstrap_figures, compute_aurocs
 from chestx.metrics.numbers import Values, Weights
 
@@ -31,6 +33,7 @@ def measure_baselines(
     resampling: Resampling,
     *,
     min_class: int,
+    told: Mapping[str, Figure],
 ) -> list[Figure]:
     """AUROCs of the model and of guesses without lungs: pooled, in each source, and their mean.
 
@@ -43,6 +46,8 @@ def measure_baselines(
         data: name of all the images.
         resampling: how intervals are drawn; model and guesses share the draws.
         min_class: images of a class that a source must have of both to count.
+        told: the model's AUROCs as they were measured already, by the slice's key: a figure that
+            is told twice has one interval.
     """
     taken = question.is_known & outcomes.is_assessed
     y_true = question.y_true[taken]
@@ -63,6 +68,7 @@ def measure_baselines(
         data,
         resampling,
         place=question.key,
+        told=told,
     )
     pooled = assign_folds(y_true, groups, seed=resampling.seed)
     within = {
@@ -137,8 +143,12 @@ def _measure_scores(
     resampling: Resampling,
     *,
     place: str,
+    told: Mapping[str, Figure] | None = None,
 ) -> list[Figure]:
-    """AUROC of pooled scores (under an empty name) and of each source's, and the sources' mean."""
+    """AUROC of pooled scores (under an empty name) and of each source's, and the sources' mean.
+
+    A figure that was ``told`` of a slice is taken over with its interval.
+    """
     y_true, groups, masks = sample
     usable = {name: score for name, score in scores.items() if np.isfinite(score).all()}
     sources = [name for name in usable if name]
@@ -163,22 +173,27 @@ def _measure_scores(
     )
     figures = []
     for name, estimate in estimates.items():
-        is_mean = name == _MEAN
-        within = masks.get(name)
-        n = len(y_true) if within is None else int(within.sum())
-        if is_mean:
-            n = sum(int(masks[source].sum()) for source in sources)
+        if name == _MEAN:
+            taken = np.logical_or.reduce([masks[source] for source in sources])
             note = f"mean of {', '.join(sources)}"
         else:
+            taken = masks[name] if name else np.ones(len(y_true), dtype=bool)
             note = "" if name else _warn_of_pooling(len(masks))
+        place_of = f"{data}; source={name}" if name in masks else data
+        before = (told or {}).get(f"source={name}" if name else ALL)
+        if before is not None:
+            note = "; ".join(filter(None, (note, before.note)))
+            figures.append(replace(before, subject=subject, data=place_of, note=note))
+            continue
+        ends, kind = find_auroc_ends(estimate, y_true[taken], groups[taken])
         figure = make_figure(
-            MEAN_WITHIN if is_mean else "AUROC",
+            MEAN_WITHIN if name == _MEAN else "AUROC",
             subject,
-            f"{data}; source={name}" if within is not None else data,
+            place_of,
             estimate.value,
-            (estimate.low, estimate.high),
-            n=n,
-            interval=say_bootstrap(groups if within is None else groups[within]),
+            ends,
+            n=int(taken.sum()),
+            interval=kind,
             note=note,
         )
         if figure is not None:

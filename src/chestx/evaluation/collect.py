@@ -20,10 +20,18 @@ from jaxtyping import Int8, UInt8
 from chestx.analysis import Analyzer
 from chestx.datasets.example import Example, Manifest, Target, Task
 from chestx.datasets.groups import group_examples
-from chestx.domain import Activation, Decision, ImageHeader, Limits, Report, Result, UsageError
+from chestx.domain import (
+    Activation,
+    Decision,
+    ImageHeader,
+    Limits,
+    Report,
+    Result,
+    UsageError,
+    name_age_band,
+)
 from chestx.evaluation.outcome_files import load_outcomes, save_outcomes
 from chestx.evaluation.outcomes import THUMBNAIL_SIDE, Outcomes
-from chestx.export.run_summary import name_age_band
 from chestx.models.classifier import Classifier
 
 __all__ = ["ATTRIBUTES", "LabelledTable", "collect_outcomes", "load_outcomes", "save_outcomes"]
@@ -92,7 +100,12 @@ def collect_outcomes(
     examples = [manifest.examples[row] for row in aligned.rows]
     kept = _Kept.allocate(len(examples), classifier, keep_embeddings=keep_embeddings)
     with Analyzer(
-        classifier, workers=workers, threads=threads, preview_size=_PREVIEW_SIZE, limits=limits
+        classifier,
+        workers=workers,
+        threads=threads,
+        preview_size=_PREVIEW_SIZE,
+        occlusion_maps=False,
+        limits=limits,
     ) as analyzer:
         answers = analyzer.stream(
             (manifest.resolve(example) for example in examples), finish=_shrink_result
@@ -168,6 +181,9 @@ def align_targets(manifest: Manifest, classifier: Classifier) -> AlignedTargets:
                 left_out[f"label {label}, which the model does not know"] = int(has_it.sum())
         is_foreign = (targets[:, [manifest.labels.index(x) for x in foreign]] == 1).any(axis=1)
         rows = [int(row) for row in np.flatnonzero(~is_foreign)]
+    rows, repeated = _drop_repeats(manifest, rows)
+    if repeated:
+        left_out["an image that an earlier row names already"] = repeated
     if not rows:
         raise UsageError(
             f"manifest: expected images with the model's labels {', '.join(keys)}, got none; "
@@ -177,6 +193,27 @@ def align_targets(manifest: Manifest, classifier: Classifier) -> AlignedTargets:
     for key in shared:
         aligned[:, keys.index(key)] = targets[rows, manifest.labels.index(key)]
     return AlignedTargets(rows, aligned, dict(left_out), _note_labels(keys, foreign, shared))
+
+
+def _drop_repeats(manifest: Manifest, rows: Sequence[int]) -> tuple[list[int], int]:
+    """The rows without those that name an image again, and how many those are.
+
+    An image that is listed twice would count twice.
+
+    Raises:
+        UsageError: such rows tell different things of one image.
+    """
+    seen: dict[str, int] = {}
+    conflicts = 0
+    for row in rows:
+        first = seen.setdefault(manifest.examples[row].path, row)
+        conflicts += manifest.examples[first].targets != manifest.examples[row].targets
+    if conflicts:
+        raise UsageError(
+            f"manifest: expected one answer for each image, got another one in {conflicts} rows "
+            "that name an image again; keep one row an image (chestx data audit lists them)"
+        )
+    return list(seen.values()), len(rows) - len(seen)
 
 
 def _note_labels(
@@ -282,7 +319,7 @@ def _describe_image(example: Example, header: ImageHeader) -> Mapping[str, Any]:
     return {
         "source": example.source,
         "view": example.view or header.view_position,
-        "age_band": "" if age is None else name_age_band({"age": str(age)}),
+        "age_band": name_age_band(age),
         "sex": example.sex or header.sex,
         "population": example.population,
         "device": example.device or f"{header.manufacturer} {header.manufacturer_model_name}",

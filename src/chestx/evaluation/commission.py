@@ -20,9 +20,11 @@ from jaxtyping import Bool
 
 from chestx import __version__
 from chestx.datasets.stratify import deal_groups
-from chestx.domain import Figure, UsageError
+from chestx.domain import Figure, UsageError, check_name
+from chestx.evaluation.figures import ABSTAINING, FORCED, Share, measure_share
 from chestx.evaluation.measure import measure
 from chestx.evaluation.outcomes import Outcomes, list_questions
+from chestx.evaluation.page_figures import get_side
 from chestx.evaluation.recalibrate import (
     CalibrationRules,
     decide_again,
@@ -30,7 +32,7 @@ from chestx.evaluation.recalibrate import (
     recalibrate,
 )
 from chestx.evaluation.result import ALL, Evaluation
-from chestx.metrics import wilson_interval
+from chestx.metrics import bootstrap_figures
 from chestx.models.site import FORMAT_VERSION, SiteProfile
 
 REFUSED = "refused"
@@ -124,7 +126,8 @@ class Commissioning:
     """What came of an acceptance test.
 
     Attributes:
-        before, after: on the accepting half, with the card's settings and with the site's.
+        before, after: on the accepting half, with the card's settings (all images together) and
+            with the site's.
         accepted_outcomes: of the accepting half with the site's settings.
         judged: every criterion.
         profile: the signed profile; None where a criterion is not met.
@@ -176,13 +179,13 @@ def commission(
     Raises:
         UsageError: no criterion, one that names nothing that is measured, or too few images.
     """
-    _check_request(outcomes, criteria)
+    _check_request(outcomes, criteria, site=site, signed_by=signed_by)
     is_first = halve_outcomes(outcomes, seed=seed)
     first, second = take_outcomes(outcomes, is_first), take_outcomes(outcomes, ~is_first)
     card = recalibrate(first, rules)
     again = decide_again(second, card, identity=outcomes.identity)
     settings = {"data": data, "manifest_sha256": manifest_sha256, "left_out": left_out}
-    before = measure(second, **settings, seed=seed, repeats=repeats, columns=SLICED_BY)  # type: ignore[arg-type]
+    before = measure(second, **settings, seed=seed, repeats=repeats, columns=())  # type: ignore[arg-type]
     after = measure(again, **settings, seed=seed, repeats=repeats, columns=SLICED_BY)  # type: ignore[arg-type]
     judged = tuple(_judge(criterion, after, again) for criterion in criteria)
     chosen_on = describe_calibration_images(first, f"the first half of {data}")
@@ -262,12 +265,19 @@ def take_outcomes(outcomes: Outcomes, taken: Bool[np.ndarray, " images"]) -> Out
     )
 
 
-def _check_request(outcomes: Outcomes, criteria: Sequence[Criterion]) -> None:
+def _check_request(
+    outcomes: Outcomes, criteria: Sequence[Criterion], *, site: str, signed_by: str
+) -> None:
     if not criteria:
         raise UsageError(
             "criteria: expected at least one, e.g. 'any_finding sensitivity >= 0.85', got none; "
             "what is good enough must be said before it is measured"
         )
+    for what, name in (("site", site), ("signed_by", signed_by)):
+        try:
+            check_name(what, name)
+        except ValueError as error:
+            raise UsageError(f"site profile: {error}") from error
     keys = [question.key for question in list_questions(outcomes)]
     for criterion in criteria:
         if criterion.finding and criterion.finding not in keys:
@@ -290,31 +300,47 @@ def _judge(criterion: Criterion, evaluation: Evaluation, outcomes: Outcomes) -> 
 def _find_figure(criterion: Criterion, evaluation: Evaluation, outcomes: Outcomes) -> Figure:
     """Decisions with uncertain forced to the nearer side, because every image is read."""
     if not criterion.finding:
-        refused, total = int((~outcomes.is_assessed).sum()), len(outcomes)
-        low, high = wilson_interval(refused, total)
-        return Figure(
-            name=REFUSED,
-            subject="images failed or out of scope",
-            data=evaluation.data,
-            value=refused / total,
-            low=low,
-            high=high,
-            n=total,
-        )
+        return _measure_refused(evaluation, outcomes)
     answered = next(
         item
         for item in evaluation.answers
         if item.slice_key == ALL and item.question == criterion.finding
     )
-    matching = [item for item in answered.figures if item.name == criterion.figure]
-    if not matching:
+    # Of a decision's figures those that force uncertain answers; coverage and its like have none.
+    figure = next(
+        (
+            figure
+            for side in ("", FORCED, ABSTAINING)
+            for figure in answered.figures
+            if figure.name == criterion.figure and get_side(figure, answered) == side
+        ),
+        None,
+    )
+    if figure is None:
         names = sorted({item.name for item in answered.figures})
         reason = f" ({answered.note})" if answered.note else ""
         raise UsageError(
             f"criterion {criterion}: expected one of the figures {', '.join(names)}{reason}, "
             f"got {criterion.figure!r:.64}"
         )
-    return matching[0]
+    return figure
+
+
+def _measure_refused(evaluation: Evaluation, outcomes: Outcomes) -> Figure:
+    """Share of the images that the model did not assess; whole patients are drawn."""
+    share = Share(~outcomes.is_assessed, np.ones(len(outcomes), dtype=bool))
+    drawn = bootstrap_figures(
+        lambda weights: {REFUSED: share.draw(weights)},
+        outcomes.groups,
+        generator=np.random.default_rng(int(evaluation.settings["seed"])),
+        repeats=int(evaluation.settings["repeats"]),
+    )
+    subject = "images failed or out of scope"
+    figure = measure_share(
+        REFUSED, subject, evaluation.data, share, outcomes.groups, drawn=drawn[REFUSED]
+    )
+    assert figure is not None  # There are images.
+    return figure
 
 
 def _round(figure: Figure) -> Figure:

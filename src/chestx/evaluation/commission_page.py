@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 
 from chestx.domain import ANY_FINDING, ChestxError, ModelCard, OperatingPoint, UsageError
@@ -73,14 +74,19 @@ def write_commissioning(
         texts[PROFILE] = site_profile_to_json(result.profile)
     texts[PAGE] = page
     try:
+        check_output(output)
         output.mkdir(parents=True, exist_ok=True)
-        held = [name for name in FILES if (output / name).exists()]
-        if held:
-            raise UsageError(f"{str(output)!r} holds {held[0]} already; name another folder")
         for name, text in texts.items():
             write_text(output / name, text)
     except OSError as error:
         raise ChestxError(f"{str(output)!r} cannot be written: {error.strerror}") from error
+
+
+def check_output(output: Path) -> None:
+    """Raises a UsageError where a commissioning lies already, before anything is measured."""
+    held = [name for name in FILES if os.path.lexists(output / name)]
+    if held:
+        raise UsageError(f"{str(output)!r} holds {held[0]} already; name another folder")
 
 
 def build_page(result: Commissioning, *, card: ModelCard, site: str, signed_by: str) -> Document:

@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from chestx.domain import UsageError
+from chestx.evaluation.caveats import MIN_CLASS
 from chestx.evaluation.comparison import Agreement, Comparison, Difference
 from chestx.evaluation.outcomes import Outcomes
 from chestx.evaluation.pairing import Answers, Pair, list_pairs, pair_outcomes
+from chestx.evaluation.result import ALL
 from chestx.evaluation.verdicts import (
     Verdict,
     adjust_p_values,
@@ -64,7 +66,8 @@ def compare(
     assessed, so that neither gains by refusing hard ones; what refusing costs is in the
     coverage, the share of images with a reference standard that a model decides. Each
     decides at its own operating points, an uncertain answer forced to the nearer side.
-    A slice with one class has no AUROC.
+    A slice with one class has no AUROC, and a source has no figure of fewer than
+    MIN_CLASS images, which would only add to the number of looks.
 
     Args:
         first: of the model that there is.
@@ -77,11 +80,11 @@ def compare(
         UsageError: other images, other reference standards or no question in common, a
             margin outside (0, 1), or no image.
     """
-    if not 0 < margin < 1:
-        raise UsageError(f"margin: expected above 0 and below 1, got {margin:g}")
+    check_margin(margin)
     ordered, notes = pair_outcomes(first, second)
     rules = _Rules(generator, margin, repeats)
-    found = [_compare_pair(pair, rules) for pair in list_pairs(first, ordered)]
+    pairs = list_pairs(first, ordered)
+    found = [_compare_pair(pair, rules) for pair in pairs]
     differences = _adjust([one for differences, _ in found for one in differences])
     return Comparison(
         first=first.identity,
@@ -94,8 +97,18 @@ def compare(
         differences=differences,
         agreements=tuple(agreement for _, agreement in found),
         summary=_summarise(differences),
-        notes=(*notes, *_list_contradictions(differences)),
+        notes=(
+            *notes,
+            *_note_sameness(first, second, pairs),
+            *_list_contradictions(differences),
+        ),
     )
+
+
+def check_margin(margin: float) -> None:
+    """Raises a UsageError for a loss that no figure could have, before anything is measured."""
+    if not 0 < margin < 1:
+        raise UsageError(f"margin: expected above 0 and below 1, got {margin:g}")
 
 
 def _compare_pair(pair: Pair, rules: _Rules) -> tuple[list[Difference], Agreement]:
@@ -120,8 +133,15 @@ def _compare_pair(pair: Pair, rules: _Rules) -> tuple[list[Difference], Agreemen
         if math.isnan(estimate.value):
             continue
         rows = carriers.get(name, (common,))
+        if pair.slice_key != ALL and min(int(row.sum()) for row in rows) < MIN_CLASS:
+            continue
         groups = min(pair.count_groups(row) for row in rows)
-        difference = widen_certainty(estimate, groups=groups, level=LEVEL)
+        # Nothing moved on any image, so the difference is 0 by what the models say and not
+        # because nobody happened to change sides.
+        is_nothing = pair.is_same or (name == "AUROC" and pair.is_ranked_alike)
+        difference = (
+            estimate if is_nothing else widen_certainty(estimate, groups=groups, level=LEVEL)
+        )
         verdict = judge_difference(
             difference, margin=rules.margin, higher_is_better=name not in _LOWER_IS_BETTER
         )
@@ -249,6 +269,19 @@ def describe_difference(one: Difference) -> str:
     return (
         f"{one.question}, {one.name} on {one.n:,} images: {one.first:.3f} to {one.second:.3f} "
         f"({one.value:+.3f}, {interval}): {one.verdict.value}."
+    )
+
+
+def _note_sameness(first: Outcomes, second: Outcomes, pairs: Sequence[Pair]) -> tuple[str, ...]:
+    """That both models are one, or say the same, which explains intervals without width."""
+    if first.identity == second.identity:
+        return ("Both models are the same one.",)
+    same = [pair.question for pair in pairs if pair.slice_key == ALL and pair.is_same]
+    if not same:
+        return ()
+    return (
+        f"{', '.join(same)}: both models give every one of these {len(first):,} images the same "
+        "probability and the same answer, so every difference is 0.",
     )
 
 

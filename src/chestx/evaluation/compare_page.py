@@ -26,7 +26,9 @@ def write_comparison(comparison: Comparison) -> Section:
             f"{comparison.images:,} images of {comparison.groups:,} patient or duplicate groups; "
             f"a loss of up to {comparison.margin:g} counts as none."
         ),
-        *(Paragraph(sentence) for sentence in comparison.summary),
+        # The other figures stand in the table.
+        *(Paragraph(sentence) for sentence in comparison.summary if ", AUROC on " in sentence),
+        Paragraph(comparison.summary[-1]),
         *(Paragraph(note, "warning") for note in comparison.notes),
     ]
     for title, differences in (

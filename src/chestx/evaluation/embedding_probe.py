@@ -17,13 +17,8 @@ from chestx.domain import Figure
 from chestx.evaluation.outcomes import Outcomes
 from chestx.evaluation.probe_result import ProbeResult, join_words, make_figure, say_figure
 from chestx.evaluation.probe_sample import MIN_IMAGES, list_sources
-from chestx.evaluation.resampling import (
-    compute_drawn_aurocs,
-    compute_drawn_means,
-    draw_weights,
-)
 from chestx.evaluation.result import ALL
-from chestx.metrics import compute_auroc
+from chestx.metrics import compute_auroc, compute_aurocs, compute_means, draw_table
 
 ADULT_YEARS = 18.0
 """Ages below tell children from adults, which a skeleton does at a glance."""
@@ -102,8 +97,8 @@ def _measure_source(
     value = compute_auroc(is_source[scored], scores[scored])
     if np.isnan(value):
         return []
-    draws = draw_weights(groups[scored], generator=np.random.default_rng(seed))
-    drawn = compute_drawn_aurocs(is_source[scored], scores[scored], draws)
+    draws = draw_table(groups[scored], generator=np.random.default_rng(seed))
+    drawn = compute_aurocs(is_source[scored], scores[scored], draws)
     subject = f"source={name} against the other sources"
     return [make_figure("AUROC", subject, f"{label} present", value, int(scored.sum()), drawn)]
 
@@ -173,7 +168,7 @@ def _measure_age(
     if len(np.unique(groups)) < _FOLDS:
         return []
     predicted, medians = _predict_ages(outcomes.embeddings[rows], ages, groups)
-    draws = draw_weights(groups, generator=np.random.default_rng(seed))
+    draws = draw_table(groups, generator=np.random.default_rng(seed))
     whole = np.ones((1, len(ages)))
     errors, baseline = np.abs(predicted - ages), np.abs(medians - ages)
     correlation = _correlate(predicted, ages, whole)[0]
@@ -193,7 +188,7 @@ def _measure_age(
         ("age from the embedding", errors),
         ("always the median age", baseline),
     ):
-        drawn = compute_drawn_means(values, draws)
+        drawn = compute_means(values, draws)
         name = "mean absolute error in years"
         figures.append(make_figure(name, subject, key, float(values.mean()), len(ages), drawn))
     return figures

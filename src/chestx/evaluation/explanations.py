@@ -25,8 +25,8 @@ from chestx.evaluation.probe_result import (
     say_figure,
 )
 from chestx.evaluation.randomised_head import correlate_ranks
-from chestx.evaluation.resampling import compute_drawn_means, draw_weights
 from chestx.evaluation.result import ALL
+from chestx.metrics import compute_means, draw_table
 
 SUBJECT = "the finding that is explained"
 
@@ -97,14 +97,14 @@ def _draw(
     explained: Sequence[ExplainedImage], outcomes: Outcomes, *, seed: int
 ) -> Float[np.ndarray, "repeats images"]:
     groups = outcomes.groups[[image.row for image in explained]]
-    return draw_weights(groups, generator=np.random.default_rng(seed))
+    return draw_table(groups, generator=np.random.default_rng(seed))
 
 
 def _make_mean(
     name: str, values: Sequence[float], draws: Float[np.ndarray, "repeats images"]
 ) -> Figure:
     array = np.array(values, dtype=np.float64)
-    drawn = compute_drawn_means(array, draws)
+    drawn = compute_means(array, draws)
     return make_figure(name, SUBJECT, ALL, float(array.mean()), len(array), drawn)
 
 

@@ -26,6 +26,7 @@ from chestx.metrics import (
     count_decisions,
     decompose_brier,
     delong_interval,
+    logit_interval,
     wilson_interval,
 )
 from chestx.metrics.numbers import Values, Weights, divide
@@ -145,6 +146,25 @@ def make_figure(
     )
 
 
+def find_auroc_ends(
+    estimate: Estimate, y_true: Bool[np.ndarray, " n"], groups: Int[np.ndarray, " n"]
+) -> tuple[tuple[float, float], str]:
+    """Interval of an AUROC from the spread of its draws on the logit scale, and its kind in words.
+
+    Where the AUROC is 0 or 1 that scale ends. As many pairs of a group with and one without as
+    the rarer class has groups are independent, and all of them are ranked alike: theirs is
+    Wilson's interval of a share.
+    """
+    fewest = min(len(np.unique(groups[y_true])), len(np.unique(groups[~y_true])))
+    if estimate.value in (0, 1) and fewest:
+        low, high = wilson_interval(fewest if estimate.value else 0, fewest)
+        # Wilson's ends at 0 and 1 may miss them by a rounding error.
+        ends = min(low, estimate.value), max(high, estimate.value)
+        return ends, f"interval: Wilson on {fewest:,} pairs of groups, since all are ranked alike"
+    ends = logit_interval(estimate.value, estimate.error, groups=fewest)
+    return ends, f"{say_bootstrap(groups)}, on the logit scale"
+
+
 def say_bootstrap(groups: Int[np.ndarray, " n"]) -> str:
     """The kind of interval, for a figure's note."""
     return f"interval: bootstrap of {len(np.unique(groups)):,} patient or duplicate groups"
@@ -212,7 +232,8 @@ def measure_scores(sample: Sample, resampling: Resampling, *place: str) -> Told:
     )
     ends = {name: (estimate.low, estimate.high) for name, estimate in estimates.items()}
     kinds = dict.fromkeys(estimates, say_bootstrap(sample.groups))
-    if sample.is_independent:
+    ends["AUROC"], kinds["AUROC"] = find_auroc_ends(estimates["AUROC"], y_true, sample.groups)
+    if sample.is_independent and 0 < estimates["AUROC"].value < 1:
         ends["AUROC"] = delong_interval(y_true, y_prob)
         kinds["AUROC"] = "interval: DeLong, on the logit scale"
     kinds |= {name: f"{kinds[name]}, recentred" for name in _RECENTRED}
@@ -341,7 +362,8 @@ def measure_refused_as_wrong(
     estimates = bootstrap_figures(
         lambda weights: {name: share.draw(weights) for name, share in shares.items()},
         sample.groups,
-        generator=resampling.start_generator(*place, "refused"),
+        # The draws of the decisions: where nothing was refused it is the same figure.
+        generator=resampling.start_generator(*place, "decisions"),
         repeats=resampling.repeats,
     )
     subject = f"{sample.score} at {sample.point.threshold:.3g}, {REFUSED_WRONG}"

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from chestx.domain import UsageError
+from chestx.domain import Figure, UsageError
 from chestx.evaluation.averages import has_largest_label, measure_overall
 from chestx.evaluation.baselines import measure_baselines
 from chestx.evaluation.caveats import FEW_GROUPS, MIN_CLASS, list_caveats
@@ -81,6 +81,11 @@ def measure(
     questions = list_questions(outcomes)
     parts, notes = list_parts(outcomes, columns)
     everything = parts[0].slice
+    answers = tuple(
+        measure_question(outcomes, question, part, data, resampling)
+        for part in parts
+        for question in questions
+    )
     return Evaluation(
         model=outcomes.identity,
         data=data,
@@ -88,11 +93,7 @@ def measure(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         left_out={**left_out, **outcomes.left_out},
         slices=tuple(part.slice for part in parts),
-        answers=tuple(
-            measure_question(outcomes, question, part, data, resampling)
-            for part in parts
-            for question in questions
-        ),
+        answers=answers,
         confusions=count_confusions(outcomes, parts) if has_largest_label(outcomes) else (),
         overall=tuple(measure_overall(outcomes, data, resampling)),
         baselines=tuple(
@@ -101,7 +102,12 @@ def measure(
             # P(no finding) is any finding's mirror image.
             if question.operating_point is not None
             for figure in measure_baselines(
-                outcomes, question, data, resampling, min_class=MIN_CLASS
+                outcomes,
+                question,
+                data,
+                resampling,
+                min_class=MIN_CLASS,
+                told=_list_aurocs(answers, question),
             )
         ),
         notes=(*outcomes.notes, *list_caveats(outcomes, everything), *notes),
@@ -159,11 +165,26 @@ def measure_question(
     )
 
 
+def _list_aurocs(answers: Sequence[Answered], question: Question) -> dict[str, Figure]:
+    """The AUROC of a question in each slice that has one."""
+    return {
+        answer.slice_key: figure
+        for answer in answers
+        for figure in answer.figures
+        if answer.question == question.key and figure.name == "AUROC"
+    }
+
+
+def check_repeats(repeats: int) -> None:
+    """Raises a UsageError for a number of draws out of range, before anything is measured."""
+    if not 1 <= repeats <= MAX_REPEATS:
+        raise UsageError(f"repeats: expected 1 to {MAX_REPEATS}, got {repeats}")
+
+
 def _check_request(outcomes: Outcomes, repeats: int, columns: Sequence[str]) -> None:
     if not len(outcomes):
         raise UsageError("evaluation: expected at least one image, got none")
-    if not 1 <= repeats <= MAX_REPEATS:
-        raise UsageError(f"repeats: expected 1 to {MAX_REPEATS}, got {repeats}")
+    check_repeats(repeats)
     for column in columns:
         if column not in outcomes.attributes:
             raise UsageError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from chestx.domain import ANY_FINDING
 from chestx.evaluation.figures import FORCED, REFUSED_WRONG
 from chestx.evaluation.outcomes import Outcomes
 from chestx.evaluation.page_discrimination import write_discrimination
@@ -33,6 +34,7 @@ from chestx.rendering.document import Block, Document, Paragraph, Section, Table
 
 _MOST_COLUMNS = 6
 _MOST_ROWS = 60
+_MOST_LEADING, _MOST_SHORT = 4, 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -93,8 +95,11 @@ def write_summary(book: FigureBook) -> list[Paragraph]:
     paragraphs = [Paragraph(describe_images(evaluation, whole))]
     paragraphs += [Paragraph(note, "warning") for note in evaluation.notes]
     shown = list_shown_questions(book.outcomes)
-    for question in shown[:1] if shown and shown[0].key == "any_finding" else shown[:4]:
+    leading = shown[:1] if shown and shown[0].key == ANY_FINDING else shown[:_MOST_LEADING]
+    for question in leading:
         paragraphs += summarise_question(book, question.key)
+    others = [_say_shortly(book, x.key) for x in shown[len(leading) : len(leading) + _MOST_SHORT]]
+    paragraphs += [Paragraph("\n".join(filter(None, others)))] if any(others) else []
     return paragraphs
 
 
@@ -144,6 +149,28 @@ def summarise_question(book: FigureBook, question: str) -> list[Paragraph]:
             )
         )
     return paragraphs
+
+
+def _say_shortly(book: FigureBook, question: str) -> str:
+    """One line for a question that does not lead: how many, within sources, at the threshold."""
+    answer = book.find_answer(question)
+    if answer is None:
+        return ""
+    parts = [f"{answer.positives:,} of {answer.n:,} positive"]
+    ranks = book.list_ranks(question)
+    parts += [
+        f"AUROC {rank.place} {write_figure(rank.aurocs[BY_MODEL])}"
+        for rank in _choose_ranks(ranks)
+        if BY_MODEL in rank.aurocs
+    ] or ["no AUROC"]
+    parts += [
+        f"{name} {write_figure(figure)}"
+        for name in ("sensitivity", "specificity")
+        if (figure := book.find(question, name, side=FORCED))
+    ]
+    if any(is_matched_without_lungs(rank) for rank in ranks):
+        parts.append("a guess without lungs comes up to it, see below")
+    return f"{name_question(question)}: {'; '.join(parts)}."
 
 
 def write_probes(probes: Sequence[ProbeResult]) -> Section:

@@ -86,12 +86,6 @@ class FigureBook:
                 within.setdefault(source, {})[what] = figure
             else:
                 pooled[what] = figure
-        # The same figure as in the tables by source: two draws would give two intervals.
-        for source, aurocs in within.items():
-            if auroc := self.find(question, "AUROC", slice_key=f"source={source}"):
-                aurocs[BY_MODEL] = auroc
-        if pooled and (auroc := self.find(question, "AUROC")):
-            pooled[BY_MODEL] = auroc
         ranks = [Rank(f"within {source}", False, aurocs) for source, aurocs in within.items()]
         if mean and len(within) > 1:
             ranks.append(Rank("mean within sources", False, mean))

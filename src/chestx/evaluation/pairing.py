@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int
 
 from chestx.domain import UsageError
+from chestx.evaluation.caveats import FEW_GROUPS
 from chestx.evaluation.outcomes import Outcomes, Question, list_questions
 from chestx.evaluation.result import ALL
 
@@ -53,6 +54,9 @@ class Pair:
         groups: patient or duplicate group.
         first, second: the answers.
         is_decided: whether both models have an operating point for it.
+        is_same: whether both models give every image of the comparison, not of this slice alone,
+            the same probability and the same answer.
+        is_ranked_alike: whether both put all those images in the same order.
     """
 
     slice_key: str
@@ -63,6 +67,8 @@ class Pair:
     first: Answers
     second: Answers
     is_decided: bool
+    is_same: bool
+    is_ranked_alike: bool
 
     @property
     def is_common(self) -> Flags:
@@ -160,6 +166,9 @@ def list_pairs(first: Outcomes, second: Outcomes) -> list[Pair]:
         one.key: (_read_answers(first, one), _read_answers(second, theirs[one.key]))
         for one in asked
     }
+    enough = len(np.unique(first.groups)) >= FEW_GROUPS
+    same = {key: enough and _are_same(*pair) for key, pair in answers.items()}
+    ranked = {key: enough and _are_ranked_alike(*pair) for key, pair in answers.items()}
     return [
         Pair(
             slice_key=key,
@@ -170,10 +179,28 @@ def list_pairs(first: Outcomes, second: Outcomes) -> list[Pair]:
             first=answers[one.key][0].take(rows),
             second=answers[one.key][1].take(rows),
             is_decided=None not in (one.operating_point, theirs[one.key].operating_point),
+            is_same=same[one.key],
+            is_ranked_alike=ranked[one.key],
         )
         for key, rows in _list_slices(first)
         for one in asked
     ]
+
+
+def _are_same(first: Answers, second: Answers) -> bool:
+    return all(
+        np.array_equal(getattr(first, one.name), getattr(second, one.name))
+        for one in fields(Answers)
+    )
+
+
+def _are_ranked_alike(first: Answers, second: Answers) -> bool:
+    """Whether the two put all images in one order: a new temperature, for example, may not."""
+    common = first.is_assessed & second.is_assessed
+    if not (common.any() and np.array_equal(first.is_assessed, second.is_assessed)):
+        return False
+    ours, theirs = (np.unique(x.y_prob[common], return_inverse=True)[1] for x in (first, second))
+    return bool(np.array_equal(ours, theirs) and ours.max() > 0)
 
 
 def _list_slices(outcomes: Outcomes) -> list[tuple[str, Int[np.ndarray, " rows"]]]:

@@ -304,6 +304,10 @@ def _encode(figure: Canvas) -> bytes:
     with warnings.catch_warnings():
         # Many long labels can leave no room for the axes; the picture is drawn all the same.
         warnings.filterwarnings("ignore", message="constrained_layout not applied")
+        if engine := figure.get_layout_engine():
+            # Here, because saving would draw everything once more only to lay it out.
+            engine.execute(figure)
+            figure.set_layout_engine("none")
         figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
     return stream.getvalue()
 

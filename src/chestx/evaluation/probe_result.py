@@ -12,9 +12,8 @@ from chestx.domain import Figure
 from chestx.evaluation.altered import AlteredAnswers
 from chestx.evaluation.outcomes import Question
 from chestx.evaluation.probe_sample import MIN_IMAGES, Part
-from chestx.evaluation.resampling import compute_drawn_aurocs, find_interval
 from chestx.evaluation.result import ALL
-from chestx.metrics import compute_auroc
+from chestx.metrics import compute_auroc, compute_aurocs, estimate_from_draws
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +55,8 @@ def make_figure(
     note: str = "",
 ) -> Figure:
     """A figure with the interval of its draws, where they give one."""
-    low, high = find_interval(value, drawn)
+    found = estimate_from_draws(value, drawn)
+    low, high = (found.low, found.high) if found.has_interval else (None, None)
     return Figure(
         name=name, subject=subject, data=data, value=value, n=n, low=low, high=high, note=note
     )
@@ -113,7 +113,7 @@ class Asked:
         scores = answers.score(alteration, self.key)[self.positions].astype(np.float64)
         return (
             compute_auroc(self.y_true, scores),
-            compute_drawn_aurocs(self.y_true, scores, self.draws),
+            compute_aurocs(self.y_true, scores, self.draws),
         )
 
 

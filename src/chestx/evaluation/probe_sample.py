@@ -10,8 +10,8 @@ from jaxtyping import Float, Int
 
 from chestx.domain import LabelRole
 from chestx.evaluation.outcomes import Outcomes, Question, list_questions
-from chestx.evaluation.resampling import draw_weights
 from chestx.evaluation.result import ALL
+from chestx.metrics import draw_table
 
 MIN_IMAGES = 10
 """Images of each class under which a part gets no AUROC, sensitivity or specificity."""
@@ -82,7 +82,7 @@ def list_parts(
     if len(names) > 1:
         found += [(f"source={name}", np.flatnonzero(sources == name)) for name in names]
     return tuple(
-        Part(key, positions, draw_weights(groups[positions], generator=generator))
+        Part(key, positions, draw_table(groups[positions], generator=generator))
         for key, positions in found
     )
 

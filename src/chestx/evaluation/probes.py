@@ -21,7 +21,7 @@ from chestx.evaluation.probe_result import ProbeResult
 from chestx.evaluation.probe_sample import choose_sample, list_finding_questions, list_parts
 from chestx.evaluation.randomised_head import load_head
 from chestx.evaluation.robustness import probe_flip, probe_robustness
-from chestx.evaluation.shortcuts import probe_shortcuts
+from chestx.evaluation.without_lungs import probe_shortcuts
 from chestx.models.classifier import Classifier
 
 EMBEDDED = 2000

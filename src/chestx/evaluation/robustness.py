@@ -21,7 +21,7 @@ from chestx.evaluation.probe_result import (
     say_figure,
 )
 from chestx.evaluation.probe_sample import Part
-from chestx.evaluation.resampling import compute_drawn_means
+from chestx.metrics import compute_means
 
 _FLIP_WHAT = (
     "Left and right exchanged, as on a film laid the wrong way round. Disease of the lungs is "
@@ -137,7 +137,7 @@ def _measure_shares(
                     asked.data,
                     float(values.mean()),
                     len(values),
-                    compute_drawn_means(values, weights),
+                    compute_means(values, weights),
                 )
             )
     return figures
@@ -154,7 +154,7 @@ def _measure_movement(
         part.key,
         float(moved.mean()),
         len(moved),
-        compute_drawn_means(moved, part.draws),
+        compute_means(moved, part.draws),
     )
 
 
@@ -172,7 +172,7 @@ def _measure_decisions(
             part.key,
             float(changed.mean()),
             len(changed),
-            compute_drawn_means(changed, part.draws),
+            compute_means(changed, part.draws),
         ),
         make_figure(
             f"refused, {alteration.words}",
@@ -180,7 +180,7 @@ def _measure_decisions(
             part.key,
             float(refused.mean()),
             len(refused),
-            compute_drawn_means(refused, part.draws),
+            compute_means(refused, part.draws),
             note=f"{of_unaltered:.1%} of the unaltered copies of this size",
         ),
     )

@@ -5,9 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import secrets
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -25,11 +23,11 @@ from chestx.evaluation.claim import (
     write_claim_section,
 )
 from chestx.evaluation.collect import ATTRIBUTES, collect_outcomes, save_outcomes
-from chestx.evaluation.compare import compare
+from chestx.evaluation.compare import check_margin, compare
 from chestx.evaluation.compare_page import write_comparison
 from chestx.evaluation.comparison import Comparison
 from chestx.evaluation.gallery import choose_cases, make_analyzer, render_gallery
-from chestx.evaluation.measure import measure
+from chestx.evaluation.measure import check_repeats, measure
 from chestx.evaluation.outcomes import Outcomes
 from chestx.evaluation.page import PageMaterial, build_page
 from chestx.evaluation.probe_result import ProbeResult
@@ -49,6 +47,7 @@ from chestx.evaluation.tables import (
     list_image_rows,
     write_csv,
 )
+from chestx.files import write_text, write_whole
 from chestx.models.classifier import Classifier
 from chestx.rendering.document import render_document
 
@@ -135,6 +134,8 @@ def evaluate_model(
             fits the model, or an option is out of range.
         ChestxError: the files cannot be written.
     """
+    check_repeats(options.repeats)
+    check_margin(options.margin)
     prepare_folder(output, overwrite=options.overwrite)
     tell = on_progress or (lambda stage, done, total: None)
     extra = tuple(column for column in options.by if column not in ATTRIBUTES)
@@ -293,32 +294,14 @@ def _write_files(run: EvaluationRun, page: str) -> None:
     )
     try:
         text = evaluation_to_json(run.evaluation, extra, outputs=FILES)
-        _replace_file(run.output / RESULT, _encode(text))
+        write_text(run.output / RESULT, text)
         save_outcomes(outcomes, run.output / OUTCOMES)
         for name, (columns, rows) in zip(TABLES, tables, strict=True):
-            _replace_file(run.output / name, write_csv(columns, rows, identity=identity))
-        _replace_file(run.output / CLAIM, _encode(f"{claim}\n"))
-        _replace_file(run.output / PAGE, _encode(page))
+            with write_whole(run.output / name) as file:
+                file.write(write_csv(columns, rows, identity=identity))
+        write_text(run.output / CLAIM, f"{claim}\n")
+        write_text(run.output / PAGE, page)
     except OSError as error:
         raise ChestxError(
             f"{str(run.output)!r} cannot be written: {error.strerror or error}"
         ) from error
-
-
-def _encode(text: str) -> bytes:
-    """What is no Unicode, e.g. in the name of a file, is written as escapes."""
-    return text.encode("utf-8", "backslashreplace")
-
-
-def _replace_file(path: Path, data: bytes) -> None:
-    """A whole file or none."""
-    partial = path.with_name(f".{secrets.token_hex(8)}.part")
-    try:
-        with partial.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        with suppress(OSError):
-            partial.unlink()

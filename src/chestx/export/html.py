@@ -25,7 +25,7 @@ from chestx.export.run_summary import (
     count_bins,
     count_decisions,
     list_warnings,
-    name_age_band,
+    read_age_band,
     tabulate,
 )
 from chestx.export.worklist import (
@@ -189,7 +189,7 @@ def _describe_page(
             for index in range(len(spoken))
         ],
         "tables": [
-            tabulate("Age in years", entries, name_age_band),
+            tabulate("Age in years", entries, read_age_band),
             tabulate("Sex", entries, lambda row: row.get("sex", "").upper()),
             tabulate("View", entries, lambda row: row.get("view", "").upper()),
         ],

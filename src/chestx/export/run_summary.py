@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from chestx.domain import Decision
+from chestx.domain import AGE_BANDS, Decision, name_age_band
 from chestx.export.worklist import Entry
 
 MOST_FAILED = 0.02
@@ -19,8 +19,6 @@ MOST_UNLIKE_TRAINING = 0.05
 """Share of the images that may be unlike the training images before the page warns."""
 
 HISTOGRAM_BINS = 20
-AGE_BANDS = ((0, 1), (1, 6), (6, 18), (18, 40), (40, 60), (60, 80), (80, 200))
-"""Years: from, up to but not including."""
 MOST_GROUPS = 12
 """Rows of a table; the rarer values share the last."""
 
@@ -37,18 +35,12 @@ def count_bins(probabilities: Sequence[float]) -> list[int]:
     return [int(count) for count in counts]
 
 
-def name_age_band(row: Mapping[str, str]) -> str:
-    """The band of ``AGE_BANDS`` that a row's age is in; empty where it has none."""
+def read_age_band(row: Mapping[str, str]) -> str:
+    """The band that a row's age is in; empty where it has none."""
     try:
-        age = float(row.get("age", ""))
+        return name_age_band(float(row.get("age", "")))
     except ValueError:
         return ""
-    for low, high in AGE_BANDS:
-        if low <= age < high:
-            if low == 0:
-                return f"under {high}"
-            return f"{low} and over" if high == AGE_BANDS[-1][1] else f"{low} to {high - 1}"
-    return ""
 
 
 def tabulate(
@@ -59,7 +51,7 @@ def tabulate(
     for entry in entries:
         groups.setdefault(name(entry.row), Counter())[entry.decision.value] += 1
     unstated = groups.pop("", None)
-    bands = [name_age_band({"age": str(low)}) for low, _ in AGE_BANDS]
+    bands = [name_age_band(float(low)) for low, _ in AGE_BANDS]
     order = {band: index for index, band in enumerate(bands)}
     names = sorted(groups, key=lambda x: (order.get(x, len(order)), -groups[x].total(), x))
     rows = [(x, groups[x]) for x in names[:MOST_GROUPS]]

@@ -23,6 +23,7 @@ from chestx.domain import (
     Result,
     Study,
     group_studies,
+    starts_formula,
 )
 from chestx.terminology import describe_calibration, interpret_result, interpret_study
 
@@ -93,8 +94,6 @@ _SHARED_COLUMNS = tuple(name for name in STUDY_COLUMNS if name in _LAST_COLUMNS)
 _WHOLE_COLUMNS = frozenset({"rows", "columns"})
 _NUMBER_COLUMNS = frozenset({"age", "distance"})
 
-# What a spreadsheet takes for the start of a formula, full-width forms included.
-_FORMULA_START = re.compile(r"^\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
@@ -108,7 +107,7 @@ def neutralise_cell(text: str) -> str:
     visible = _CONTROL.sub(lambda match: ascii(match.group())[1:-1], text)
     # A name that is not UTF-8 on disk arrives with lone surrogates.
     visible = visible.encode("utf-8", "backslashreplace").decode("utf-8")
-    return f"'{visible}" if _FORMULA_START.match(visible) else visible
+    return f"'{visible}" if starts_formula(visible) else visible
 
 
 def list_result_columns(card: ModelCard) -> tuple[str, ...]:

@@ -43,6 +43,7 @@ from chestx.metrics.delong import (
 )
 from chestx.metrics.intervals import (
     likelihood_ratio_intervals,
+    logit_interval,
     predictive_value_intervals,
     wilson_interval,
 )
@@ -57,7 +58,7 @@ from chestx.metrics.multiclass import (
     report_classes,
 )
 from chestx.metrics.prevalence import compute_npv_at, compute_ppv_at
-from chestx.metrics.quantiles import compute_quantiles
+from chestx.metrics.quantiles import compute_means, compute_quantiles
 from chestx.metrics.ranking import (
     Curve,
     compute_auroc,
@@ -68,7 +69,14 @@ from chestx.metrics.ranking import (
     compute_roc_curve,
 )
 from chestx.metrics.recalibration import CalibrationLine, compute_calibration_lines, fit_calibration
-from chestx.metrics.resampling import Estimate, bootstrap_figures, bootstrap_interval, draw_weights
+from chestx.metrics.resampling import (
+    Estimate,
+    bootstrap_figures,
+    bootstrap_interval,
+    draw_table,
+    draw_weights,
+    estimate_from_draws,
+)
 from chestx.metrics.selective import (
     RiskCoverage,
     compute_aurc,
@@ -114,6 +122,7 @@ __all__ = [
     "compute_log_loss",
     "compute_log_losses",
     "compute_mcc",
+    "compute_means",
     "compute_multilabel_auroc",
     "compute_negative_likelihood_ratio",
     "compute_npv",
@@ -135,9 +144,12 @@ __all__ = [
     "decompose_brier",
     "delong_interval",
     "delong_test",
+    "draw_table",
     "draw_weights",
+    "estimate_from_draws",
     "fit_calibration",
     "likelihood_ratio_intervals",
+    "logit_interval",
     "predictive_value_intervals",
     "report_classes",
     "wilson_interval",

@@ -1,11 +1,17 @@
-"""Quantiles of draws, without writing the draws out."""
+"""Means and quantiles of draws, without writing the draws out."""
 
 from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Float, Float64
 
-from chestx.metrics.numbers import Values, Weights, refuse_missing
+from chestx.metrics.numbers import Values, Weights, divide, refuse_missing
+
+
+def compute_means(values: Float[np.ndarray, " n"], weights: Weights) -> Values:
+    """The mean of each draw; NaN for a draw of nothing."""
+    refuse_missing(values)
+    return divide(weights @ values.astype(np.float64), weights.sum(axis=1))
 
 
 def compute_quantiles(values: Float[np.ndarray, " n"], weights: Weights, *, share: float) -> Values:

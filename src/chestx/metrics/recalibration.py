@@ -66,14 +66,19 @@ def _fit_line(
     # From 0, where the likelihood bends most: from a slope of 1 the first step may overshoot.
     found = np.zeros((len(weights), 2))
     step = np.full_like(found, np.inf)
+    rows = np.flatnonzero(_has_both(y_true, weights))
     for _ in range(_STEPS):
-        fitted = _expit(found @ columns)
-        slopes = (weights * (y_true - fitted)) @ columns.T
-        bends = ((weights * fitted * (1 - fitted)) @ squares.T).reshape(-1, 2, 2)
-        # In a draw of one class the bend vanishes; the step runs away and shows it.
-        step = np.linalg.solve(bends + 1e-12 * np.eye(2), slopes[:, :, None])[:, :, 0]
-        found = np.clip(found + np.clip(step, -5, 5), -_LARGEST, _LARGEST)
-        if np.abs(step).max(initial=0) < _CLOSE:
+        drawn = weights[rows]
+        fitted = _expit(found[rows] @ columns)
+        slopes = (drawn * (y_true - fitted)) @ columns.T
+        bends = ((drawn * fitted * (1 - fitted)) @ squares.T).reshape(-1, 2, 2)
+        # Where the classes are apart the bend vanishes; the step runs away and shows it.
+        step[rows] = np.linalg.solve(bends + 1e-12 * np.eye(2), slopes[:, :, None])[:, :, 0]
+        found[rows] = np.clip(found[rows] + np.clip(step[rows], -5, 5), -_LARGEST, _LARGEST)
+        # Those that run away to the end of the range do not come back.
+        moves = np.abs(step[rows]).max(axis=1) >= _CLOSE
+        rows = rows[moves & (np.abs(found[rows]) < _LARGEST).all(axis=1)]
+        if not len(rows):
             break
     settled = (np.abs(step) < 1e-6).all(axis=1) & (np.abs(found) < _LARGEST).all(axis=1)
     found[~settled] = np.nan
@@ -87,21 +92,31 @@ def _fit_shift(
 
     Newton's method between two bounds, by halves where a step would leave them.
     """
+    has_both = _has_both(y_true, weights)
+    rows = np.flatnonzero(has_both)
     low, high = np.full(len(weights), -_LARGEST), np.full(len(weights), _LARGEST)
-    found = np.zeros(len(weights))
+    found = np.where(has_both, 0.0, np.nan)
     for _ in range(2 * _STEPS):
-        fitted = _expit(found[:, None] + logits)
-        missing = (weights * (y_true - fitted)).sum(axis=1)
-        bend = (weights * fitted * (1 - fitted)).sum(axis=1)
-        low, high = np.where(missing > 0, found, low), np.where(missing < 0, found, high)
-        by_newton = found + missing / np.maximum(bend, 1e-12)
-        fits = (low < by_newton) & (by_newton < high)
-        before, found = found, np.where(fits, by_newton, (low + high) / 2)
-        if np.abs(found - before).max(initial=0) < _CLOSE:
+        drawn, before = weights[rows], found[rows]
+        fitted = _expit(before[:, None] + logits)
+        missing = np.einsum("ij,ij->i", drawn, y_true - fitted)
+        bend = np.einsum("ij,ij->i", drawn, fitted * (1 - fitted))
+        low[rows] = np.where(missing > 0, before, low[rows])
+        high[rows] = np.where(missing < 0, before, high[rows])
+        by_newton = before + missing / np.maximum(bend, 1e-12)
+        fits = (low[rows] < by_newton) & (by_newton < high[rows])
+        found[rows] = np.where(fits, by_newton, (low[rows] + high[rows]) / 2)
+        rows = rows[np.abs(found[rows] - before) >= _CLOSE]
+        if not len(rows):
             break
-    true = weights @ y_true.astype(np.float64)
-    found[(true == 0) | (true == weights.sum(axis=1))] = np.nan
     return found
+
+
+def _has_both(y_true: Bool[np.ndarray, " n"], weights: Weights) -> Bool[np.ndarray, " repeats"]:
+    """Whether a draw has images of both classes: of one alone no line can be fitted."""
+    true = weights @ y_true.astype(np.float64)
+    both: Bool[np.ndarray, " repeats"] = (true > 0) & (true < weights.sum(axis=1))
+    return both
 
 
 def _expit(values: Float64[np.ndarray, "repeats n"]) -> Float64[np.ndarray, "repeats n"]:

@@ -58,6 +58,14 @@ def draw_weights(
         yield times.astype(np.float64)[:, inverse]
 
 
+def draw_table(
+    groups: Shaped[np.ndarray, " n"], *, generator: np.random.Generator, repeats: int = 1000
+) -> Weights:
+    """:func:`draw_weights` in one table, for images that many figures are taken of."""
+    blocks = draw_weights(groups, generator=generator, repeats=repeats)
+    return np.concatenate([np.empty((0, len(groups))), *blocks])
+
+
 def bootstrap_figures(
     compute: Callable[[Weights], Mapping[str, Values]],
     groups: Shaped[np.ndarray, " n"],
@@ -95,14 +103,25 @@ def bootstrap_figures(
         name: np.concatenate([np.empty(0), *(block[name] for block in blocks)]) for name in values
     }
     return {
-        name: _estimate(value, draws[name], level=level, is_recentred=name in recentred)
+        name: estimate_from_draws(value, draws[name], level=level, is_recentred=name in recentred)
         for name, value in values.items()
     }
 
 
-def _estimate(
-    value: float, draws: Float64[np.ndarray, " repeats"], *, level: float, is_recentred: bool
+def estimate_from_draws(
+    value: float,
+    draws: Float64[np.ndarray, " repeats"],
+    *,
+    level: float = 0.95,
+    is_recentred: bool = False,
 ) -> Estimate:
+    """A figure with the percentile interval of its draws, as :func:`bootstrap_figures` makes it.
+
+    Args:
+        value: of all images.
+        draws: the figure of each draw; NaN where it has none.
+        level, is_recentred: as there.
+    """
     known = draws[np.isfinite(draws)]
     if math.isnan(value) or not len(known) or len(known) * 2 < len(draws):
         return Estimate(value, math.nan, math.nan, len(known), math.nan)

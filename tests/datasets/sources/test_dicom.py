@@ -117,8 +117,12 @@ def test_columns_of_the_table_may_have_other_names(folder: Path, tmp_path: Path)
     options = _labels(tmp_path, "uid,dx\n1.2.3.1,A\n1.2.3.2,B\n")
     options = ScanOptions(labels=options.labels, columns={"SOPInstanceUID": "uid", "label": "dx"})
     assert scan_folder("dicom", folder, options).manifest.labels == ("A", "B")
+    renamed = ScanOptions(labels=options.labels, columns=options.columns, rename={"B": "EDEMA"})
+    assert scan_folder("dicom", folder, renamed).manifest.labels == ("EDEMA", "A")
     with pytest.raises(UsageError, match=r"--column: expected a table of labels"):
         scan_folder("dicom", folder, ScanOptions(columns={"label": "dx"}))
+    with pytest.raises(UsageError, match=r"--rename: expected a table of labels"):
+        scan_folder("dicom", folder, ScanOptions(rename={"B": "EDEMA"}))
 
 
 def test_without_a_table_nothing_was_asked(folder: Path) -> None:

@@ -39,7 +39,12 @@ RASTER_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"})
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".dic"})
 
 _MAX_NAME = 1_024
-_OPTIONS = {"labels": "--labels-csv", "uncertain": "--uncertain", "columns": "--column"}
+_OPTIONS = {
+    "labels": "--labels-csv",
+    "uncertain": "--uncertain",
+    "columns": "--column",
+    "rename": "--rename",
+}
 _AGE = re.compile(r"(\d{1,3}(?:\.\d{1,6})?)\s*([YMWD]?)", re.IGNORECASE)
 _UNITS_A_YEAR = {"": 1.0, "Y": 1.0, "M": 12.0, "W": 52.1775, "D": 365.2425}
 _SEX = {

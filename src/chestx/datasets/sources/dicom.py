@@ -25,16 +25,20 @@ def scan(folder: Path, options: ScanOptions) -> Scan:
         folder: with files in any folders below; ``DICOMDIR`` is not needed.
         options: ``labels`` is a table with a column SOPInstanceUID, StudyInstanceUID or
             AccessionNumber, and labels as a manifest has them; ``columns`` says what it calls
-            those, where that differs.
+            those, where that differs, and ``rename`` which label a word of it means.
 
     Raises:
         UsageError: no DICOM image, a table that is none or fits none of the images.
     """
-    refuse_options(options, source="dicom", allowed=("labels", "columns"))
-    if options.columns and options.labels is None:
-        raise UsageError("--column: expected a table of labels (--labels-csv) beside it, got none")
-    columns = options.columns or {}
-    table = read_labels(options.labels, columns=columns) if options.labels else _NO_LABELS
+    refuse_options(options, source="dicom", allowed=("labels", "columns", "rename"))
+    table = _NO_LABELS
+    if options.labels is not None:
+        table = read_labels(
+            options.labels, columns=options.columns or {}, rename=options.rename or {}
+        )
+    elif options.columns or options.rename:
+        option = "--column" if options.columns else "--rename"
+        raise UsageError(f"{option}: expected a table of labels (--labels-csv) beside it, got none")
     met: Counter[str] = Counter()
     used: set[str] = set()
     examples = []

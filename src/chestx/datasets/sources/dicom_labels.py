@@ -43,12 +43,15 @@ class DicomLabels:
         return value if value in self.targets else None
 
 
-def read_labels(path: Path, *, columns: Mapping[str, str]) -> DicomLabels:
+def read_labels(
+    path: Path, *, columns: Mapping[str, str], rename: Mapping[str, str]
+) -> DicomLabels:
     """Reads a CSV with one of KEYS; its labels are found as those of a manifest are.
 
     Args:
         path: of the table.
         columns: ``label``, a label or one of KEYS -> name in the file, where they differ.
+        rename: word of the file -> label; an empty one is unknown.
 
     Raises:
         UsageError: none or several of KEYS, no labels, a cell that is no answer, an image
@@ -62,7 +65,7 @@ def read_labels(path: Path, *, columns: Mapping[str, str]) -> DicomLabels:
             f"{path.name}: expected exactly one of the columns {', '.join(KEYS)}, "
             f"got {', '.join(keys) or 'none of them'}"
         )
-    reader = choose_labels(table, found, KEYS, labels=None, rename={})
+    reader = choose_labels(table, found, KEYS, labels=None, rename=rename)
     targets: dict[str, tuple[Target, ...]] = {}
     for number, row in enumerate(table.rows):
         answers = reader.read(number)

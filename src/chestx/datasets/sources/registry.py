@@ -22,11 +22,13 @@ class ScanOptions:
         labels: a table of labels where the set does not bring one in a known place.
         uncertain: what becomes of readings that the source calls uncertain.
         columns: manifest column -> column of ``labels``.
+        rename: word of the folder or of ``labels`` -> label; an empty one is unknown.
     """
 
     labels: Path | None = None
     uncertain: Uncertain | None = None
     columns: Mapping[str, str] | None = None
+    rename: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,15 +26,16 @@ def scan(folder: Path, options: ScanOptions) -> Scan:
     Args:
         folder: that the paths in the table count from, wherever the table lies.
         options: ``labels`` is the table where the folder does not hold exactly one CSV;
-            ``columns`` maps columns of a manifest to those of the table.
+            ``columns`` maps columns of a manifest to those of the table, ``rename`` its words
+            to labels.
 
     Raises:
         UsageError: no table, a path that leaves the folder, none of the files there, or
             whatever is wrong with a manifest.
     """
-    refuse_options(options, source="csv", allowed=("labels", "columns"))
+    refuse_options(options, source="csv", allowed=("labels", "columns", "rename"))
     table = options.labels or _find_table(folder)
-    read = read_manifest(table, columns=options.columns)
+    read = read_manifest(table, columns=options.columns, rename=options.rename)
     manifest = read.manifest
     paths = [join_name("", example.path, table=table.name) for example in manifest.examples]
     there = {path for path in paths if (folder / path).is_file()}
