@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from queue import Empty, LifoQueue, SimpleQueue
 from traceback import extract_tb
 from types import TracebackType
@@ -44,6 +44,7 @@ from chestx.images.worker import (
     prepare_image,
 )
 from chestx.models.classifier import Classifier, to_findings
+from chestx.models.occlusion import SERVED_GRID, Score, compute_occlusion_maps, score_evidence
 from chestx.models.runtime import count_usable_cores
 from chestx.models.scope import assess_scope
 from chestx.terminology import choose_shown_label, decide_image, interpret
@@ -143,6 +144,25 @@ def judge_image(
     )
 
 
+def add_occlusion_maps(
+    report: Report, pixels: UInt8[np.ndarray, "size size"], *, score: Score
+) -> Report:
+    """The report with maps that hide parts of the image, and the finding whose map is shown.
+
+    It runs the network SERVED_GRID squared times and once more.
+
+    Args:
+        report: of an assessed image.
+        pixels: model input.
+        score: evidence of the model that made the report.
+    """
+    return replace(
+        report,
+        maps=compute_occlusion_maps(score, pixels, grid=SERVED_GRID),
+        shown_label=choose_shown_label(report.findings),
+    )
+
+
 class MicroBatcher:
     """Runs the model on whatever inputs are waiting; none waits for others to come.
 
@@ -169,9 +189,18 @@ class MicroBatcher:
         Raises:
             ChestxError: the model gave no usable number for this input.
         """
-        future: Future[Prediction] = Future()
-        self._waiting.put(_Waiting(pixels, future))
-        return future.result()
+        return self.predict_all(pixels[None])[0]
+
+    def predict_all(self, pixels: UInt8[np.ndarray, "batch size size"]) -> list[Prediction]:
+        """The model's numbers for several inputs; returns when all are there.
+
+        Raises:
+            ChestxError: the model gave no usable number for one of them.
+        """
+        futures: list[Future[Prediction]] = [Future() for _ in pixels]
+        for row, future in zip(pixels, futures, strict=True):
+            self._waiting.put(_Waiting(row, future))
+        return [future.result() for future in futures]
 
     def close(self) -> None:
         """Ends the threads after what is waiting."""
@@ -226,6 +255,9 @@ class Analyzer:
         threads: calls of the model at once; None for one a usable core.
         batch_size: the most images of one call of the model.
         preview_size: long side in pixels of the report's preview, 0 for none.
+        occlusion_maps: whether a model whose card says ``occlusion`` makes maps for the
+            assessed images that have a preview. That takes dozens of forward passes an
+            image; maps of other models come with the answer.
         limits: what one input may cost.
         worker_limits: memory and time that one file may take in its child.
 
@@ -241,6 +273,7 @@ class Analyzer:
         threads: int | None = None,
         batch_size: int = 8,
         preview_size: int = PREVIEW_SIZE,
+        occlusion_maps: bool = True,
         limits: Limits | None = None,
         worker_limits: WorkerLimits | None = None,
     ) -> None:
@@ -260,6 +293,8 @@ class Analyzer:
         for worker in self._workers:
             self._idle.put(worker)
         self._batcher = MicroBatcher(classifier, batch_size=batch_size, threads=threads)
+        self._hides = occlusion_maps and classifier.card.heatmap == "occlusion"
+        self._score = score_evidence(classifier, predict=self._batcher.predict_all)
         # While some images are decoded, others are in the model or being drawn.
         self._in_work = count + threads + 1
         self._pool = ThreadPoolExecutor(self._in_work, thread_name_prefix=_THREAD_PREFIX)
@@ -313,7 +348,11 @@ class Analyzer:
             with self.clock.measure("infer"):
                 prediction = self._batcher.predict(image.pixels)
             with self.clock.measure("judge"):
-                return judge_image(image, prediction, classifier=self.classifier, source=name)
+                report = judge_image(image, prediction, classifier=self.classifier, source=name)
+            if self._hides and image.preview is not None and report.decision.is_assessed:
+                with self.clock.measure("occlude"):
+                    report = add_occlusion_maps(report, image.pixels, score=self._score)
+            return report
         except PreparationError as error:
             return Failure(source=name, reason=str(error), sha256=error.sha256, header=error.header)
         except ChestxError as error:

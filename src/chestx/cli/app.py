@@ -8,7 +8,18 @@ from typing import Annotated, NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from chestx.cli import calibrate, convert, data, evaluate, model, predict, report
+from chestx.cli import (
+    adapt,
+    calibrate,
+    convert,
+    data,
+    ensemble,
+    evaluate,
+    model,
+    predict,
+    report,
+    train,
+)
 from chestx.cli.console import (
     EXIT_ERROR,
     EXIT_INTERRUPTED,
@@ -35,6 +46,10 @@ app.command("report")(report.report)
 app.command("evaluate")(evaluate.evaluate)
 app.command("calibrate")(calibrate.calibrate)
 app.command("commission")(calibrate.commission)
+app.command("adapt")(adapt.adapt)
+model.app.command("join")(ensemble.join)
+app.command("train")(train.train)
+app.command("publish")(train.publish)
 app.add_typer(model.app, name="model")
 app.add_typer(data.app, name="data")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -96,7 +97,11 @@ def calibrate(
     )
     from chestx.models.derive import derive_model_folder
 
-    rules = _read_rules(threshold, threshold_for, abstain, keep_temperature)
+    rules = read_rules(threshold, threshold_for, abstain, keep_temperature)
+    if os.path.lexists(output):
+        raise UsageError(
+            f"{str(output)!r}: expected a name that is free, something is there already"
+        )
     table = read_manifest_options(
         manifest, columns=columns, labels=labels, rename=rename, where=where
     )
@@ -173,9 +178,12 @@ def commission(
 
     from chestx.evaluation.commission import Criterion
     from chestx.evaluation.commission import commission as run_commission
-    from chestx.evaluation.commission_page import PROFILE, write_commissioning
+    from chestx.evaluation.commission_page import PROFILE, check_output, write_commissioning
+    from chestx.evaluation.measure import check_repeats
 
-    rules = _read_rules(threshold, threshold_for, abstain, keep_temperature)
+    check_output(output)
+    check_repeats(repeats)
+    rules = read_rules(threshold, threshold_for, abstain, keep_temperature)
     wanted = [Criterion.parse(text) for text in criteria]
     table = read_manifest_options(
         manifest, columns=columns, labels=labels, rename=rename, where=where
@@ -208,9 +216,14 @@ def commission(
     return EXIT_OK if result.is_accepted else EXIT_SOME_FAILED
 
 
-def _read_rules(
+def read_rules(
     threshold: str, threshold_for: list[str] | None, abstain: str, keep_temperature: bool
 ) -> CalibrationRules:
+    """Rules as the options say them.
+
+    Raises:
+        UsageError: one that is none, or a finding named twice.
+    """
     from chestx.evaluation.recalibrate import CalibrationRules
     from chestx.evaluation.rules import AbstentionRule, ThresholdRule
 

@@ -21,6 +21,10 @@ from chestx.domain import (
 )
 from chestx.models.records import build_record, parse_json
 
+_HEATMAPS = {
+    "occlusion": "occlusion; parts of the image are hidden in turn and the network is asked again"
+}
+
 FORMAT_VERSION = 1
 """Layout of the model folder that this version reads and writes."""
 
@@ -111,8 +115,18 @@ def _label_table(card: ModelCard) -> str:
     ]
     if card.any_finding is not None:
         rows.append(f"| any finding | 1 - P(no finding) | {_point_cells(card.any_finding)} | |")
-    return "\n".join(rows) + (
-        f"\n\nProbabilities are calibrated: logits are divided by {card.temperature:.4g} "
+    return "\n".join(rows) + f"\n\n{_temperature_sentence(card)}"
+
+
+def _temperature_sentence(card: ModelCard) -> str:
+    # No calibration ends at exactly 1.
+    if card.temperature == 1:
+        return (
+            f"Probabilities are the {card.activation.value} of the network's own logits; "
+            "they were not calibrated."
+        )
+    return (
+        f"Probabilities are calibrated: logits are divided by {card.temperature:.4g} "
         f"before the {card.activation.value}."
     )
 
@@ -155,7 +169,8 @@ def _input_sentence(card: ModelCard) -> str:
     clahe = f"CLAHE with clip limit {spec.clahe_clip_limit:g}" if spec.clahe_clip_limit else "none"
     return (
         f"The radiograph as a reader sees it, grey, stretched to {spec.size} x {spec.size} pixels; "
-        f"denoising: {spec.denoise.value}; contrast equalisation: {clahe}. Heatmap: {card.heatmap}."
+        f"denoising: {spec.denoise.value}; contrast equalisation: {clahe}. "
+        f"Heatmap: {_HEATMAPS.get(card.heatmap, card.heatmap)}."
     )
 
 

@@ -17,9 +17,10 @@ from chestx.domain import (
     ModelIdentity,
     Prediction,
 )
+from chestx.models.ensemble import EnsembleReference, load_ensemble
 from chestx.models.folder import ModelFolder, load_model_folder, resolve_model
 from chestx.models.runtime import Runtime, RuntimeKind, count_usable_cores, load_runtime
-from chestx.models.scope import Reference
+from chestx.models.scope import REFERENCE_ARRAYS, Reference
 from chestx.models.site import (
     SiteProfile,
     apply_site_profile,
@@ -58,12 +59,7 @@ class Classifier:
         if site_profile is not None:
             self._identity = identify_with_profile(folder.identity, site_profile)
             self._card = apply_site_profile(folder.card, site_profile)
-        self._reference = Reference.from_arrays(folder.reference)
-        if self._reference.mean.size != runtime.shape.features:
-            raise InvalidModelError(
-                f"reference.npz: expected embeddings of {runtime.shape.features} features as the "
-                f"graph gives, got {self._reference.mean.size}"
-            )
+        self._reference = _read_reference(folder, runtime)
         self._runtime = runtime
 
     @classmethod
@@ -91,15 +87,13 @@ class Classifier:
         """
         profile = None if site_profile is None else load_site_profile(site_profile)
         folder = load_model_folder(resolve_model(path_or_name))
-        return cls(
-            folder,
-            load_runtime(
-                folder.graph,
-                kind=runtime,
-                threads=count_usable_cores() if threads is None else threads,
-            ),
-            site_profile=profile,
+        count = count_usable_cores() if threads is None else threads
+        network = (
+            load_ensemble(folder, kind=runtime, threads=count)
+            if folder.ensemble
+            else load_runtime(folder.graph, kind=runtime, threads=count)
         )
+        return cls(folder, network, site_profile=profile)
 
     @property
     def card(self) -> ModelCard:
@@ -126,9 +120,12 @@ class Classifier:
             )
         ]
 
-    def measure_distance(self, embedding: Float32[np.ndarray, " features"]) -> float:
-        """How unlike the training images an image is; the card's scope has the limit."""
-        return self._reference.distance(embedding)
+    def measure_distance(self, embedding: Float32[np.ndarray, " features"]) -> float | None:
+        """How unlike the training images an image is; the card's scope has the limit.
+
+        None where nothing is known of them.
+        """
+        return None if self._reference is None else self._reference.distance(embedding)
 
     def check(self) -> None:
         """Runs the images whose answers the folder holds, and compares.
@@ -235,8 +232,27 @@ def _join_displays(card: ModelCard) -> str:
     return f"{', '.join(first)} or {last}" if first else last
 
 
+def _read_reference(folder: ModelFolder, runtime: Runtime) -> Reference | EnsembleReference | None:
+    """None for a model whose card checks no distance, and which knows no images."""
+    if folder.ensemble:
+        return EnsembleReference.from_folder(folder)
+    if folder.card.scope.max_distance is None and not REFERENCE_ARRAYS & folder.reference.keys():
+        return None
+    reference = Reference.from_arrays(folder.reference)
+    if reference.mean.size != runtime.shape.features:
+        raise InvalidModelError(
+            f"reference.npz: expected embeddings of {runtime.shape.features} features as the "
+            f"graph gives, got {reference.mean.size}"
+        )
+    return reference
+
+
 def _check_graph(card: ModelCard, runtime: Runtime) -> None:
     shape = runtime.shape
+    if card.heatmap == "cam" and not all(shape.map_size):
+        raise InvalidModelError(
+            "model.onnx: expected class activation maps (cams) as the card says, it makes none"
+        )
     pairs = (
         ("input size", card.input.size, shape.size),
         ("labels", len(card.labels), shape.labels),

@@ -1,4 +1,4 @@
-"""A model folder made of another: the same network under another card."""
+"""A model folder made of another: under another card, and with other files where they are given."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,17 +17,24 @@ from chestx.models.folder import CARD, ModelFolder, load_model_folder
 README = "README.md"
 
 
-def derive_model_folder(folder: ModelFolder, out: Path, *, card: ModelCard) -> ModelFolder:
+def derive_model_folder(
+    folder: ModelFolder,
+    out: Path,
+    *,
+    card: ModelCard,
+    contents: Mapping[str, bytes] | None = None,
+) -> ModelFolder:
     """Copies a verified folder and gives it another card.
 
     The README is rendered anew from the card and the checksums are taken anew; the network,
-    its weights, the reference and the licence stay as they are. The folder appears whole
-    or not at all.
+    its weights, the reference and the licence stay as they are where nothing else is given.
+    The folder appears whole or not at all.
 
     Args:
         folder: where the files come from.
         out: the new folder; nothing of that name may be there.
         card: what the new folder says of itself; its ``files`` are not looked at.
+        contents: name of a file that the old folder has -> its new bytes.
 
     Returns:
         The new folder, verified.
@@ -42,21 +50,25 @@ def derive_model_folder(folder: ModelFolder, out: Path, *, card: ModelCard) -> M
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as name:
             draft = Path(name) / "folder"
             draft.mkdir()
-            _fill(folder, draft, card)
+            _fill(folder, draft, card, contents or {})
             draft.rename(out)
     except OSError as error:
         raise ChestxError(f"{str(out)!r} cannot be written: {error.strerror or error}") from error
     return load_model_folder(out)
 
 
-def _fill(folder: ModelFolder, draft: Path, card: ModelCard) -> None:
-    (draft / README).write_text(render_card(card), encoding="utf-8")
+def _fill(folder: ModelFolder, draft: Path, card: ModelCard, contents: Mapping[str, bytes]) -> None:
+    new = {**contents, README: render_card(card).encode()}
     files = {}
     for name, sha256 in folder.card.files.items():
-        if name != README:
+        # Files of an ensemble's members lie deeper.
+        (draft / name).parent.mkdir(parents=True, exist_ok=True)
+        if name in new:
+            (draft / name).write_bytes(new[name])
+        else:
             shutil.copyfile(folder.path / name, draft / name)
         files[name] = _hash_file(draft / name)
-        if name != README and files[name] != sha256:
+        if name not in new and files[name] != sha256:
             raise InvalidModelError(
                 f"{folder.path / name}: it was changed while it was copied; verify the folder"
             )

@@ -4,6 +4,10 @@
 the checksum of the whole folder. Files that the card does not list are never opened
 and do not matter; a weights file beside the card that the card does not list is
 refused, because training would start from it.
+
+An ensemble holds whole model folders under ``members/`` and says in ``ensemble.json`` how
+they are asked, in the place of a graph of its own. Its card lists the files of its members,
+so its checksum holds theirs.
 """
 
 from __future__ import annotations
@@ -15,9 +19,9 @@ import logging
 import os
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -32,13 +36,18 @@ CARD = "card.json"
 MODEL = "model.onnx"
 REFERENCE = "reference.npz"
 WEIGHTS = "model.safetensors"
+ENSEMBLE = "ensemble.json"
+MEMBERS = "members"
 REQUIRED_FILES = (MODEL, REFERENCE, "README.md", "LICENSE")
+ENSEMBLE_FILES = (ENSEMBLE, REFERENCE, "README.md", "LICENSE")
+MAX_MEMBERS = 16
 MODELS_VARIABLE = "CHESTX_MODELS"
 """Environment variable: model folders, or folders of them, separated as in PATH."""
 
 _MAX_CARD_BYTES = 4 * 1024 * 1024
 _MAX_REFERENCE_BYTES = 256 * 1024 * 1024
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_MEMBER_FILE = re.compile(rf"{MEMBERS}/({_PLAIN_NAME.pattern})/({_PLAIN_NAME.pattern})")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -50,8 +59,10 @@ class ModelFolder:
         path: where it is.
         card: what it says of itself.
         identity: name, version and checksum, for every output.
-        graph: bytes of ``model.onnx``, the very ones that were verified.
+        graph: bytes of ``model.onnx``, the very ones that were verified; empty for an ensemble.
         reference: arrays of ``reference.npz``, read-only.
+        ensemble: text of ``ensemble.json``; empty for a single model.
+        members: of an ensemble: name -> verified folder.
     """
 
     path: Path
@@ -59,6 +70,8 @@ class ModelFolder:
     identity: ModelIdentity
     graph: bytes
     reference: dict[str, np.ndarray]
+    ensemble: str = ""
+    members: Mapping[str, ModelFolder] = field(default_factory=dict)
 
 
 def load_model_folder(path: str | os.PathLike[str]) -> ModelFolder:
@@ -76,16 +89,49 @@ def load_model_folder(path: str | os.PathLike[str]) -> ModelFolder:
         card, checksum = _read_card(folder)
         _check_listing(folder, card)
         for name, sha256 in sorted(card.files.items()):
+            if _MEMBER_FILE.fullmatch(name):
+                continue
             data = _read_verified(folder / name, sha256)
-            if name in (MODEL, REFERENCE):
+            if name in (MODEL, REFERENCE, ENSEMBLE):
                 kept[name] = data
     return ModelFolder(
         path=folder,
         card=card,
         identity=ModelIdentity(card.name, card.version, checksum),
-        graph=kept[MODEL],
+        graph=kept.get(MODEL, b""),
         reference=_unpack_reference(folder / REFERENCE, kept[REFERENCE]),
+        ensemble=_decode(folder / ENSEMBLE, kept.get(ENSEMBLE, b"")),
+        members=_load_members(folder, card),
     )
+
+
+def _load_members(folder: Path, card: ModelCard) -> dict[str, ModelFolder]:
+    """The members, each by its own card; the outer card must list exactly their files."""
+    listed: dict[str, dict[str, str]] = {}
+    for name, sha256 in card.files.items():
+        if found := _MEMBER_FILE.fullmatch(name):
+            listed.setdefault(found[1], {})[found[2]] = sha256
+    if len(listed) > MAX_MEMBERS:
+        raise InvalidModelError(
+            f"{folder / CARD}: expected at most {MAX_MEMBERS} members, got {len(listed)}"
+        )
+    members = {}
+    for name, files in sorted(listed.items()):
+        path = folder / MEMBERS / name
+        with _naming_unreadable(path):
+            # Before the member is loaded: what would make this endless is in its card.
+            own, checksum = _read_card(path)
+        if files != {**own.files, CARD: checksum}:
+            raise InvalidModelError(
+                f"{path}: expected the member whose files {folder / CARD} lists, got another or "
+                "one that was changed; take the folder anew from where it was published"
+            )
+        if ENSEMBLE in own.files:
+            raise InvalidModelError(f"{path}: expected a single model, got an ensemble in one")
+        members[name] = load_model_folder(path)
+        if members[name].identity.checksum != checksum:
+            raise InvalidModelError(f"{path}: it was changed while it was read; try again")
+    return members
 
 
 def list_model_folders() -> list[ModelFolder]:
@@ -193,19 +239,27 @@ def _read_card(folder: Path) -> tuple[ModelCard, str]:
         raise InvalidModelError(f"model folder: expected a folder, got none at {folder}")
     path = folder / CARD
     data = _read_file(path, _MAX_CARD_BYTES)
+    text = _decode(path, data)
     try:
-        card = card_from_json(data.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise InvalidModelError(f"{path}: expected UTF-8 text, got other bytes") from error
+        card = card_from_json(text)
     except InvalidModelError as error:
         raise InvalidModelError(f"{error}; in {folder}") from error
     return card, hashlib.sha256(data).hexdigest()
 
 
+def _decode(path: Path, data: bytes) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidModelError(f"{path}: expected UTF-8 text, got other bytes") from error
+
+
 def _check_listing(folder: Path, card: ModelCard) -> None:
     """The card lists plain names with checksums, and every file that will be opened."""
+    is_ensemble = ENSEMBLE in card.files
     for name, sha256 in card.files.items():
-        if not _PLAIN_NAME.fullmatch(name) or name == CARD:
+        is_plain = _PLAIN_NAME.fullmatch(name) and name != CARD
+        if not is_plain and not (is_ensemble and _MEMBER_FILE.fullmatch(name)):
             raise InvalidModelError(
                 f"{folder / CARD}: expected plain file names in files, got {name!r}"
             )
@@ -214,7 +268,11 @@ def _check_listing(folder: Path, card: ModelCard) -> None:
                 f"{folder / CARD}: expected a sha256 of 64 hexadecimal digits for {name}, "
                 f"got {sha256!r:.80}"
             )
-    for name in REQUIRED_FILES:
+    if is_ensemble and MODEL in card.files:
+        raise InvalidModelError(
+            f"{folder / CARD}: expected {MODEL} or {ENSEMBLE} in files, got both"
+        )
+    for name in ENSEMBLE_FILES if is_ensemble else REQUIRED_FILES:
         if name not in card.files:
             raise InvalidModelError(f"{folder / CARD}: expected {name} in files, it is not listed")
     if WEIGHTS not in card.files and (folder / WEIGHTS).exists():
@@ -230,7 +288,8 @@ def _read_verified(path: Path, sha256: str) -> bytes:
             f"{path}: expected the file that the card lists, it is missing; take the folder anew "
             "from where it was published"
         )
-    data = _read_file(path, _MAX_REFERENCE_BYTES if path.name == REFERENCE else MAX_ONNX_BYTES)
+    limits = {REFERENCE: _MAX_REFERENCE_BYTES, ENSEMBLE: _MAX_CARD_BYTES}
+    data = _read_file(path, limits.get(path.name, MAX_ONNX_BYTES))
     found = hashlib.sha256(data).hexdigest()
     if found != sha256:
         raise InvalidModelError(

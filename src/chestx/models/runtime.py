@@ -25,7 +25,8 @@ from chestx.models.onnx_file import check_onnx_bytes
 RuntimeKind = Literal["openvino", "onnxruntime"]
 
 _INPUT = "pixels"
-_OUTPUTS = ("logits", "embedding", "cams")
+_OUTPUTS = ("logits", "embedding")
+_MAPS = "cams"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class GraphShape:
         size: side of the square input in pixels.
         labels: number of logits and of maps.
         features: length of the embedding.
-        map_size: height and width of a map.
+        map_size: height and width of a map; zeros where the graph makes none.
     """
 
     size: int
@@ -52,7 +53,8 @@ class Outputs:
     Attributes:
         logits: one a label.
         embedding: pooled features.
-        maps: class activation maps in units of the logit.
+        maps: class activation maps in units of the logit, of no height and width where
+            the graph makes none.
     """
 
     logits: Float32[np.ndarray, "batch labels"]
@@ -110,7 +112,8 @@ def load_runtime(data: bytes, *, kind: RuntimeKind = "openvino", threads: int = 
 
     Args:
         data: ONNX graph with the input ``pixels`` (uint8) and the outputs ``logits``,
-            ``embedding`` and ``cams``; bytes, not a path, so that what was verified runs.
+            ``embedding`` and, if it makes maps, ``cams``; bytes, not a path, so that what
+            was verified runs.
         kind: library that computes.
         threads: how many calls of ``run`` may compute at once; others wait. On
             onnxruntime every call computes on the thread that makes it.
@@ -148,8 +151,11 @@ def import_openvino() -> Any:
 class _OpenVinoRuntime:
     """A compiled model with one infer request, and so one stream, a thread."""
 
-    def __init__(self, compiled: Any, shape: GraphShape, threads: int) -> None:
+    def __init__(
+        self, compiled: Any, shape: GraphShape, names: Sequence[str], threads: int
+    ) -> None:
         self._shape = shape
+        self._names = names
         self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for _ in range(threads):
             self._requests.put(compiled.create_infer_request())
@@ -160,7 +166,7 @@ class _OpenVinoRuntime:
         core = openvino.Core()
         try:
             model = core.read_model(model=data, weights=b"")
-            _check_names(
+            names = _check_names(
                 [name for item in model.inputs for name in item.names],
                 [name for item in model.outputs for name in item.names],
             )
@@ -171,11 +177,11 @@ class _OpenVinoRuntime:
             shape = _check_shapes(
                 str(model.input(_INPUT).element_type.to_dtype()),
                 [tuple(model.input(_INPUT).shape)]
-                + [tuple(model.output(name).shape) for name in _OUTPUTS],
+                + [tuple(model.output(name).shape) for name in names],
             )
         except (RuntimeError, IndexError) as error:
             raise _damaged(error) from error
-        return cls(compiled, shape, threads)
+        return cls(compiled, shape, names, threads)
 
     @property
     def shape(self) -> GraphShape:
@@ -188,13 +194,12 @@ class _OpenVinoRuntime:
         finally:
             self._requests.put(request)
 
-    @staticmethod
     def _run_one(
-        request: Any, image: UInt8[np.ndarray, "1 1 size size"]
+        self, request: Any, image: UInt8[np.ndarray, "1 1 size size"]
     ) -> Sequence[Float32[np.ndarray, ...]]:
         # The inputs are only read, and the outputs copied out before the next image.
         request.infer({_INPUT: image}, share_inputs=True)
-        return [request.get_tensor(name).data for name in _OUTPUTS]
+        return [request.get_tensor(name).data for name in self._names]
 
 
 def _openvino_options(threads: int) -> dict[str, Any]:
@@ -211,9 +216,10 @@ def _openvino_options(threads: int) -> dict[str, Any]:
 class _OnnxRuntime:
     """A session of onnxruntime; its ``run`` is safe to call from several threads."""
 
-    def __init__(self, session: Any, shape: GraphShape) -> None:
+    def __init__(self, session: Any, shape: GraphShape, names: Sequence[str]) -> None:
         self._session = session
         self._shape = shape
+        self._names = names
 
     @classmethod
     def load(cls, data: bytes, threads: int) -> _OnnxRuntime:
@@ -238,10 +244,10 @@ class _OnnxRuntime:
             raise _damaged(error) from error
         inputs = {item.name: item for item in session.get_inputs()}
         outputs = {item.name: item for item in session.get_outputs()}
-        _check_names(list(inputs), list(outputs))
-        shapes = [inputs[_INPUT].shape, *(outputs[name].shape for name in _OUTPUTS)]
+        names = _check_names(list(inputs), list(outputs))
+        shapes = [inputs[_INPUT].shape, *(outputs[name].shape for name in names)]
         dtype = "uint8" if inputs[_INPUT].type == "tensor(uint8)" else inputs[_INPUT].type
-        return cls(session, _check_shapes(dtype, [(1, *shape[1:]) for shape in shapes]))
+        return cls(session, _check_shapes(dtype, [(1, *shape[1:]) for shape in shapes]), names)
 
     @property
     def shape(self) -> GraphShape:
@@ -249,7 +255,7 @@ class _OnnxRuntime:
 
     def run(self, pixels: UInt8[np.ndarray, "batch 1 size size"]) -> Outputs:
         return _run_each(
-            pixels, self._shape, lambda image: self._session.run(_OUTPUTS, {_INPUT: image})
+            pixels, self._shape, lambda image: self._session.run(self._names, {_INPUT: image})
         )
 
 
@@ -270,13 +276,15 @@ def _run_each(
     )
     rows = np.ascontiguousarray(pixels)
     for i in range(count):
-        outputs.logits[i], outputs.embedding[i], outputs.maps[i] = (
-            found[0] for found in run_one(rows[i : i + 1])
-        )
+        logits, embedding, *maps = run_one(rows[i : i + 1])
+        outputs.logits[i], outputs.embedding[i] = logits[0], embedding[0]
+        if maps:
+            outputs.maps[i] = maps[0][0]
     return outputs
 
 
-def _check_names(inputs: list[str], outputs: list[str]) -> None:
+def _check_names(inputs: list[str], outputs: list[str]) -> list[str]:
+    """The outputs that are computed, in their order."""
     if inputs != [_INPUT]:
         raise InvalidModelError(
             f"model.onnx: expected the one input {_INPUT}, got {', '.join(inputs) or 'none'}"
@@ -286,6 +294,7 @@ def _check_names(inputs: list[str], outputs: list[str]) -> None:
             f"model.onnx: expected the outputs {', '.join(_OUTPUTS)}, "
             f"got {', '.join(outputs) or 'none'} without {missing[0]}"
         )
+    return [*_OUTPUTS, *([_MAPS] if _MAPS in outputs else [])]
 
 
 def _check_shapes(dtype: str, shapes: Sequence[tuple[Any, ...]]) -> GraphShape:
@@ -293,15 +302,18 @@ def _check_shapes(dtype: str, shapes: Sequence[tuple[Any, ...]]) -> GraphShape:
     if dtype != "uint8":
         raise InvalidModelError(f"model.onnx: expected pixels of uint8, got {dtype}")
     match shapes:
-        case [(1, 1, int(size), int(width)), (1, int(labels)), (1, int(features)), maps] if (
+        case [(1, 1, int(size), int(width)), (1, int(labels)), (1, int(features)), *maps] if (
             size == width
         ):
             match maps:
-                case (1, int(map_labels), int(height), int(wide)) if map_labels == labels:
+                case []:
+                    return GraphShape(size, labels, features, (0, 0))
+                case [(1, int(map_labels), int(height), int(wide))] if map_labels == labels:
                     return GraphShape(size, labels, features, (height, wide))
     raise InvalidModelError(
         "model.onnx: expected pixels [batch, 1, size, size], logits [batch, labels], embedding "
-        f"[batch, features] and cams [batch, labels, height, width], got {[*map(list, shapes)]}"
+        "[batch, features] and cams, if any, [batch, labels, height, width], "
+        f"got {[*map(list, shapes)]}"
     )
 
 

@@ -17,6 +17,9 @@ COMPONENTS = 256
 LATERAL_VIEWS = frozenset({"LL", "RL", "LLAT", "RLAT", "LAT", "LATERAL", "L"})
 """DICOM ViewPosition values, and usual private ones, of a radiograph from the side."""
 
+REFERENCE_ARRAYS = frozenset({"mean", "directions", "scales", "residual_scale"})
+"""Names of the arrays that ``fit_reference`` gives."""
+
 _MONTHS_BELOW_YEARS = 2
 
 

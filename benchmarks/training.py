@@ -1,0 +1,129 @@
+"""What the training loop costs beyond the plainest one that one could write.
+
+python benchmarks/training.py [STEPS] [BACKBONE] [SIZE] [BATCH]
+
+Both loops train the same network on the same arrays in single precision on one thread.
+The plain loop: batch from memory, forward, cross-entropy, backward, step, and nothing else.
+Ours: augmented images from a loader process, schedule, check for NaN, progress, as `chestx
+train` runs it. The loops take turns, five rounds each; the figure is the ratio of
+the medians of seconds a step. Then how many images a second one loader process makes.
+Targets: at most 1.1 times the plain loop, and more images made than are used.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from chestx.datasets.example import Task
+from chestx.learning.backbones import Network, build_network
+from chestx.learning.config import TrainConfig
+from chestx.learning.dataset import LabelledImages, iterate_batches
+from chestx.learning.training import make_fabric, train
+
+ROUNDS = 5
+LABELS = ("NORMAL", "PNEUMONIA")
+
+
+def make_images(count: int, size: int) -> LabelledImages:
+    """Noise with labels; what is in an image costs nothing."""
+    generator = np.random.default_rng(0)
+    kinds = np.arange(count) % 2
+    return LabelledImages(
+        labels=LABELS,
+        task=Task.SINGLE_LABEL,
+        pixels=generator.integers(0, 256, (count, size, size), dtype=np.uint8),
+        targets=np.eye(2, dtype=np.int8)[kinds],
+        sources=np.zeros(count, dtype=np.int64),
+        source_names=("here",),
+        groups=np.arange(count),
+        paths=tuple(str(number) for number in range(count)),
+        unreadable={},
+        kinds=kinds,
+    )
+
+
+def time_plain(network: Network, images: LabelledImages, steps: int, batch: int) -> list[float]:
+    """Seconds of each step."""
+    network = network.to(memory_format=torch.channels_last).train()
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
+    seconds = []
+    for step in range(steps):
+        start = time.perf_counter()
+        rows = slice(step * batch, (step + 1) * batch)
+        pixels = torch.from_numpy(images.pixels[rows])[:, None]
+        labels = torch.from_numpy(images.kinds[rows])
+        loss = functional.cross_entropy(network(pixels).logits, labels)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        seconds.append(time.perf_counter() - start)
+    return seconds[1:]
+
+
+def time_ours(network: Network, images: LabelledImages, config: TrainConfig) -> list[float]:
+    """Seconds between the steps of a pass."""
+    stamps: list[float] = []
+    with tempfile.TemporaryDirectory() as run:
+        train(
+            network,
+            images,
+            make_images(8, config.size),
+            config=config,
+            run=Path(run),
+            fabric=make_fabric(config),
+            on_step=lambda report: stamps.append(time.perf_counter()),
+        )
+    return list(np.diff(stamps))
+
+
+def main(steps: int, backbone: str, size: int, batch: int) -> None:
+    """Prints a line a figure."""
+    images = make_images(steps * batch, size)
+    config = TrainConfig(
+        manifest="",
+        backbone=backbone,
+        size=size,
+        batch_size=batch,
+        epochs=1,
+        threads=1,
+        augment_rotation_degrees=10,
+        augment_gamma=0.4,
+        augment_noise=5,
+        augment_jpeg=0.4,
+        augment_equalise=0.3,
+    )
+    torch.set_num_threads(1)
+    plain: list[float] = []
+    ours: list[float] = []
+    for _ in range(ROUNDS):
+        plain += time_plain(build_network(backbone, labels=2), images, steps, batch)
+        ours += time_ours(build_network(backbone, labels=2), images, config)
+    medians = statistics.median(plain), statistics.median(ours)
+    print(
+        f"{backbone}, {size} pixels, {batch} a step, fp32, 1 thread, n={len(plain)}: "
+        f"plain {medians[0]:.3f} s a step, ours {medians[1]:.3f} s, "
+        f"{medians[1] / medians[0]:.3f} times (target 1.1)"
+    )
+    start = time.perf_counter()
+    for made in iterate_batches(images, config, epoch=0):
+        del made
+    speed = len(images) / (time.perf_counter() - start)
+    print(f"one loader process makes {speed:.0f} images/s, training uses {batch / medians[1]:.0f}")
+
+
+if __name__ == "__main__":
+    numbers = sys.argv[1:]
+    main(
+        int(numbers[0]) if numbers else 20,
+        numbers[1] if len(numbers) > 1 else "resnet18",
+        int(numbers[2]) if len(numbers) > 2 else 112,
+        int(numbers[3]) if len(numbers) > 3 else 16,
+    )

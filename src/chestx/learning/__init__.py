@@ -1,0 +1,1 @@
+"""Training, the only part that knows torch: labelled images in, a model folder out."""

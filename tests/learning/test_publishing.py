@@ -1,0 +1,194 @@
+"""A run becomes a model folder that the product runs; its settings come from validation images."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from chestx.domain import LabelRole, UsageError
+from chestx.evaluation.recalibrate import CalibrationRules
+from chestx.evaluation.rules import AbstentionRule, ThresholdRule
+from chestx.learning.publishing import (
+    CardTexts,
+    choose_distance_limit,
+    publish_run,
+    read_card_texts,
+    read_run,
+)
+from chestx.learning.run import run_training
+from chestx.models.classifier import Classifier
+from chestx.models.scope import Reference, fit_reference
+
+pytestmark = pytest.mark.torch
+
+TEXTS = CardTexts(
+    name="tiny",
+    version="1.0",
+    summary="A tiny model.",
+    displays={"PNEUMONIA": "pneumonia"},
+    caveats={"PNEUMONIA": "Made of noise."},
+    limitations=("It knows nothing.",),
+)
+
+
+NORMAL = ("adult-1-no-finding.png", "child-1-normal.jpg", "child-2-normal.png")
+PNEUMONIA = ("adult-3-pneumonia.jpg", "child-3-pneumonia.jpg", "child-4-pneumonia.png")
+
+
+def vary_image(path: Path, generator: np.random.Generator) -> np.ndarray:
+    """A shipped radiograph, small, in another exposure and with noise."""
+    image = cv2.resize(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), (192, 192))
+    changed = image * generator.uniform(0.8, 1.1) + generator.normal(0, 6, image.shape)
+    return np.clip(changed, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def run(samples: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two epochs of a small network on variations of the shipped radiographs."""
+    folder = tmp_path_factory.mktemp("data")
+    generator = np.random.default_rng(0)
+    with (folder / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "label", "split", "source", "patient_id"])
+        for number in range(120):
+            label, names = (("NORMAL", NORMAL), ("PNEUMONIA", PNEUMONIA))[number % 2]
+            name = f"{number:03d}.png"
+            image = vary_image(samples / names[number // 2 % 3], generator)
+            cv2.imwrite(str(folder / name), image)
+            split = "validation" if number % 3 == 0 else "train"
+            writer.writerow([name, label, split, f"site{number % 4 // 2}", number])
+    (folder / "tiny.toml").write_text(
+        'manifest = "manifest.csv"\nno_finding = "NORMAL"\nbackbone = "test_resnet"\n'
+        'weights = "none"\nsize = 64\nepochs = 2\nbatch_size = 8\nlearning_rate = 0.01\n'
+        "augment_rotation_degrees = 5\nloader_processes = 0\nseed = 3\n",
+        encoding="utf-8",
+    )
+    run_training(folder / "tiny.toml", folder / "run")
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def published(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("models") / "tiny"
+    rules = CalibrationRules(
+        threshold=ThresholdRule("sensitivity", 0.9),
+        abstention=AbstentionRule("none"),
+        keep_temperature=True,
+    )
+    publish_run(run, out, texts=TEXTS, rules=rules, workers=0)
+    return out
+
+
+def test_the_folder_is_a_model_that_runs_and_knows_its_answers(published: Path) -> None:
+    classifier = Classifier.load(published, threads=1)
+    classifier.check()
+    card = classifier.card
+    assert [label.key for label in card.labels] == ["NORMAL", "PNEUMONIA"]
+    assert card.labels[0].role is LabelRole.NO_FINDING
+    assert card.labels[1].caveat == "Made of noise."
+    assert card.any_finding is not None
+    assert card.scope.max_distance is not None
+    assert sorted(path.name for path in published.iterdir()) == [
+        "LICENSE",
+        "README.md",
+        "card.json",
+        "model.onnx",
+        "model.safetensors",
+        "reference.npz",
+    ]
+
+
+def test_thresholds_maps_and_figures_come_from_validation_images(published: Path) -> None:
+    card = Classifier.load(published, threads=1).card
+    names = {figure.name for figure in card.performance}
+    assert {"AUROC", "sensitivity", "specificity"} <= names
+    assert all("too good" in figure.note for figure in card.performance)
+    whole = next(x for x in card.performance if x.name == "AUROC" and x.data == "validation")
+    assert whole.n == 40
+    assert all(label.map_scale > 0 for label in card.labels)
+    assert card.training["images"] == {
+        "site0 NORMAL": 20,
+        "site0 PNEUMONIA": 20,
+        "site1 NORMAL": 20,
+        "site1 PNEUMONIA": 20,
+    }
+    assert card.training["run"]["config"]["backbone"] == "test_resnet"
+
+
+def test_maps_mean_evidence_against_the_other_labels(published: Path, samples: Path) -> None:
+    classifier = Classifier.load(published, threads=1)
+    image = vary_image(samples / PNEUMONIA[0], np.random.default_rng(7))
+    [prediction] = classifier.predict(cv2.resize(image, (64, 64))[None])
+    np.testing.assert_allclose(prediction.maps.sum(axis=0), 0, atol=1e-4)
+    np.testing.assert_allclose(prediction.logits.sum(), 0, atol=1e-4)
+
+
+def test_nothing_that_is_there_is_overwritten(run: Path, published: Path) -> None:
+    with pytest.raises(UsageError, match="expected a name that is free"):
+        publish_run(run, published, texts=TEXTS)
+
+
+def test_a_manifest_that_changed_is_refused(run: Path, tmp_path: Path) -> None:
+    text = (run.parent / "manifest.csv").read_text(encoding="utf-8")
+    (tmp_path / "other.csv").write_text(text.replace("119.png", "118.png"), encoding="utf-8")
+    with pytest.raises(UsageError, match="expected the manifest that the run learnt from"):
+        publish_run(run, tmp_path / "new", texts=TEXTS, manifest=tmp_path / "other.csv")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="expected the folder of a run of chestx train"):
+        read_run(tmp_path)
+    (tmp_path / "run.json").write_text("[]", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"expected best\.safetensors; let the first epoch finish"):
+        read_run(tmp_path)
+    (tmp_path / "best.safetensors").write_bytes(b"")
+    with pytest.raises(UsageError, match="expected the record of a run"):
+        read_run(tmp_path)
+
+
+def test_a_card_text_that_nobody_may_write_is_refused(run: Path, tmp_path: Path) -> None:
+    texts = CardTexts(name="a\nb", version="1", summary="")
+    with pytest.raises(UsageError, match="card: name: expected 1 to 64 printable characters"):
+        publish_run(run, tmp_path / "new", texts=texts, workers=0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_texts_are_read_strictly(tmp_path: Path) -> None:
+    path = tmp_path / "card.toml"
+    path.write_text(
+        'name = "a"\nversion = "1"\nsummary = "s"\nlimitations = ["x"]\n'
+        '[scope]\nviews = ["PA"]\nmin_age_years = 18.0\n',
+        encoding="utf-8",
+    )
+    texts = read_card_texts(path)
+    assert texts.limitations == ("x",)
+    assert texts.scope.views == ("PA",)
+    assert texts.scope.min_age_years == 18
+    path.write_text('name = "a"\nversion = "1"\nsummary = "s"\nmood = "good"\n', encoding="utf-8")
+    with pytest.raises(UsageError, match=r"expected the texts of a card: .*mood"):
+        read_card_texts(path)
+    with pytest.raises(UsageError, match="cannot be read"):
+        read_card_texts(tmp_path / "none.toml")
+
+
+def test_the_distance_limit_lets_nearly_all_of_every_large_source_through() -> None:
+    generator = np.random.default_rng(0)
+    training = generator.normal(1, 0.3, (200, 12)).astype(np.float32)
+    reference = Reference.from_arrays(fit_reference(training, components=4))
+    near = generator.normal(1, 0.3, (100, 12)).astype(np.float32)
+    far = generator.normal(1, 0.6, (50, 12)).astype(np.float32)
+    stray = generator.normal(-1, 0.3, (5, 12)).astype(np.float32)
+    failed = np.full((3, 12), np.nan, np.float32)
+    embeddings = np.concatenate([near, far, stray, failed])
+    sources = ("a",) * 100 + ("b",) * 50 + ("c",) * 5 + ("a",) * 3
+    limit = choose_distance_limit(reference, embeddings, sources)
+    assert np.mean([reference.distance(row) <= limit for row in far]) >= 0.98
+    assert all(reference.distance(row) > limit for row in stray)
+    record = json.loads(json.dumps({"limit": limit}))
+    assert record["limit"] == pytest.approx(round(limit / 0.05) * 0.05)
