@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -169,9 +170,11 @@ class Trained:
 def train_loop(load_images: LoadImages, tmp_path_factory: pytest.TempPathFactory) -> TrainLoop:
     """Runs the loop alone, without pages and records, on a data folder."""
 
+    load = functools.cache(load_images)
+
     def run(folder: Path, **changes: Any) -> Trained:
         config = TrainConfig(**{**TINY, **changes})
-        images, validation = load_images(folder), load_images(folder, "validation")
+        images, validation = load(folder, "train"), load(folder, "validation")
         out = tmp_path_factory.mktemp("loop")
         network, _ = make_network(config, images, base=folder)
         with explain_faults(config):

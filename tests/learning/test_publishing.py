@@ -42,9 +42,11 @@ PNEUMONIA = ("adult-3-pneumonia.jpg", "child-3-pneumonia.jpg", "child-4-pneumoni
 
 def vary_image(path: Path, generator: np.random.Generator) -> np.ndarray:
     """A shipped radiograph, small, in another exposure and with noise."""
-    image = cv2.resize(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), (192, 192))
+    shown = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    assert shown is not None
+    image = cv2.resize(shown, (192, 192)).astype(np.float64)
     changed = image * generator.uniform(0.8, 1.1) + generator.normal(0, 6, image.shape)
-    return np.clip(changed, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(changed, 0, 255), dtype=np.uint8)
 
 
 @pytest.fixture(scope="module")
