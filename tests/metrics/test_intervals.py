@@ -34,6 +34,12 @@ def test_wilson_interval_equals_the_published_one(
     assert wilson_interval(successes, n) == pytest.approx((low, high), abs=5e-5)
 
 
+def test_wilson_interval_holds_a_share_of_all_and_of_none() -> None:
+    for n in range(1, 400):
+        assert wilson_interval(n, n)[1] == 1.0
+        assert wilson_interval(0, n)[0] == 0.0
+
+
 def test_wilson_interval_refuses_more_successes_than_trials() -> None:
     with pytest.raises(ValueError, match="got 3 of 2"):
         wilson_interval(3, 2)

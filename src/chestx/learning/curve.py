@@ -133,6 +133,7 @@ def _plot(history: Sequence[EpochRecord]) -> list[PictureBlock]:
         return []
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     FigureCanvasAgg(figure)
@@ -150,6 +151,7 @@ def _plot(history: Sequence[EpochRecord]) -> list[PictureBlock]:
         right.plot(epochs, values, ":", linewidth=1, label=f"within {name}")
     right.set(xlabel="epoch", ylabel="AUROC, validation")
     for axes in (left, right):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
     stream = io.BytesIO()
