@@ -4,11 +4,11 @@ python benchmarks/training.py [STEPS] [BACKBONE] [SIZE] [BATCH]
 
 Both loops train the same network on the same arrays in single precision on one thread.
 The plain loop: batch from memory, forward, cross-entropy, backward, step, and nothing else.
-Ours: augmented images from a loader process, schedule, check for NaN, progress, as `chestx
+Ours: augmented images from a loader thread, schedule, check for NaN, progress, as `chestx
 train` runs it. The loops take turns, five rounds each; the figures are the ratios of
-the medians a step: of processor time in the process that trains, which other work on the
-machine hardly touches, and of wall time, which needs a quiet core for the loader process.
-Then how many images a second one loader process makes.
+the medians a step: of processor time in the thread that trains, which other work on the
+machine hardly touches, and of wall time, which needs a quiet core for the loader thread.
+Then how many images a second one loader thread makes.
 Targets: at most 1.1 times the plain loop, and more images made than are used.
 """
 
@@ -55,8 +55,8 @@ Clocks = tuple[float, float]
 
 
 def read_clocks() -> Clocks:
-    """Seconds of the processor in this process, and of the wall."""
-    return time.process_time(), time.perf_counter()
+    """Seconds of the processor in this thread, and of the wall."""
+    return time.thread_time(), time.perf_counter()
 
 
 def time_plain(network: Network, images: LabelledImages, steps: int, batch: int) -> list[Clocks]:
@@ -126,7 +126,7 @@ def main(steps: int, backbone: str, size: int, batch: int) -> None:
         del made
     speed = len(images) / (time.perf_counter() - start)
     print(
-        f"one loader process makes {speed:.0f} images/s, training uses {batch / medians[1][1]:.0f}"
+        f"one loader thread makes {speed:.0f} images/s, training uses {batch / medians[1][1]:.0f}"
     )
 
 

@@ -40,7 +40,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = folder / "config.toml"
     path.write_text(
         'manifest = "manifest.csv"\nsize = 32\nbackbone = "test_resnet"\nweights = "none"\n'
-        "epochs = 1\nbatch_size = 10\nloader_processes = 0\nthreads = 1\n"
+        "epochs = 1\nbatch_size = 10\nloader_threads = 0\nthreads = 1\n"
         'no_finding = "NORMAL"\n'
     )
     return path

@@ -38,7 +38,7 @@ TINY: dict[str, Any] = {
     "weights": "none",
     "epochs": 2,
     "batch_size": 8,
-    "loader_processes": 0,
+    "loader_threads": 0,
     "threads": 1,
     "cache": "cache",
     "learning_rate": 0.003,

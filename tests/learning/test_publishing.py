@@ -67,7 +67,7 @@ def run(samples: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "tiny.toml").write_text(
         'manifest = "manifest.csv"\nno_finding = "NORMAL"\nbackbone = "test_resnet"\n'
         'weights = "none"\nsize = 64\nepochs = 2\nbatch_size = 8\nlearning_rate = 0.01\n'
-        "augment_rotation_degrees = 5\nloader_processes = 0\nseed = 3\n",
+        "augment_rotation_degrees = 5\nloader_threads = 0\nseed = 3\n",
         encoding="utf-8",
     )
     run_training(folder / "tiny.toml", folder / "run")

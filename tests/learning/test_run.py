@@ -47,7 +47,7 @@ MOVING = {
     "schedule": "cosine",
     "clip_norm": 1.0,
     "checkpoint_minutes": 0.00001,
-    "loader_processes": 1,
+    "loader_threads": 1,
 }
 
 

@@ -73,7 +73,7 @@ class TrainConfig:
         monitor, patience: the validation figure that chooses the epoch, and how many epochs
             without a better one end the run; patience 0 never ends it.
         seed: of every random number. deterministic: refuse operations whose result may vary.
-        threads, loader_processes: of the computation, and that make images.
+        threads, loader_threads: of the computation, and that make images.
         accelerator, devices, nodes: as lightning-fabric takes them.
         checkpoint_minutes: how often the run is saved within an epoch.
     """
@@ -148,7 +148,7 @@ class TrainConfig:
     seed: int = 0
     deterministic: bool = True
     threads: int = 0
-    loader_processes: int = 1
+    loader_threads: int = 1
     accelerator: str = "cpu"
     devices: int = 1
     nodes: int = 1
@@ -221,7 +221,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "patience": (0, 10_000),
     "seed": (0, 2**32 - 1),
     "threads": (0, 1024),
-    "loader_processes": (0, 256),
+    "loader_threads": (0, 256),
     "devices": (1, 1024),
     "nodes": (1, 4096),
     "checkpoint_minutes": (0, 1440),

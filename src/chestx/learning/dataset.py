@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int, Int8, UInt8
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import default_collate
 
 from chestx.datasets.example import Example, Manifest, Target, Task
 from chestx.datasets.groups import group_examples
@@ -18,6 +20,9 @@ from chestx.domain import InputSpec, UsageError
 from chestx.learning.augmentation import augment, mix_pair
 from chestx.learning.config import TrainConfig
 from chestx.learning.pixels import load_pixels
+
+_AHEAD = 2
+"""Batches that each thread may be ahead of the step."""
 
 MAX_UNREADABLE = 0.01
 """Share of the images that may be unreadable; with more, something else is wrong."""
@@ -221,17 +226,15 @@ class Batch:
 _Item = tuple[np.ndarray, np.ndarray, np.ndarray, int, int]
 
 
-class _Changed(Dataset[_Item]):
-    """An image drawn at a place of a pass; its change follows from seed, pass and place."""
+class _Changed:
+    """Images drawn at the places of a pass; a change follows from seed, pass and place."""
 
     def __init__(self, images: LabelledImages, config: TrainConfig, epoch: int) -> None:
         self._images, self._config, self._epoch = images, config, epoch
         self._draws = draw_epoch(images, config, epoch)
 
-    def __len__(self) -> int:
-        return len(self._draws)
-
-    def __getitem__(self, place: int) -> _Item:
+    def make(self, place: int) -> _Item:
+        """The image at a place, changed; may be called from several threads."""
         config, images = self._config, self._images
         generator = np.random.default_rng([config.seed, self._epoch, place])
         shown = index = int(self._draws[place])
@@ -283,26 +286,37 @@ def iterate_batches(
         (step * processes + rank) * size
         for step in range(first_step, count_steps(images, config, processes=processes))
     ]
-    loader = DataLoader(
-        changed,
-        batch_sampler=[list(range(start, start + size)) for start in starts],
-        num_workers=config.loader_processes,
-        prefetch_factor=4 if config.loader_processes else None,
-        worker_init_fn=_calm_worker,
-        # Not spawned: the mapped file is shared, not copied to each.
-        multiprocessing_context="fork" if config.loader_processes else None,
-        pin_memory=config.accelerator != "cpu" and torch.cuda.is_available(),
-    )
-    for parts in loader:
-        yield Batch(*parts)
+    is_pinned = config.accelerator != "cpu" and torch.cuda.is_available()
+
+    def load(start: int) -> Batch:
+        parts = default_collate([changed.make(place) for place in range(start, start + size)])
+        return Batch(*(part.pin_memory() if is_pinned else part for part in parts))
+
+    yield from _load_ahead(load, starts, threads=config.loader_threads)
 
 
-def _calm_worker(_: int) -> None:
-    """One thread each: the cores belong to the steps."""
-    import cv2
+def _load_ahead(
+    load: Callable[[int], Batch], starts: Sequence[int], *, threads: int
+) -> Iterator[Batch]:
+    """Batches in order, some of them made while the step before is computed.
 
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)
+    By threads: the work is done in libraries that let other threads run, and a child forked
+    from a program whose libraries hold threads of their own may wait for them for ever.
+    """
+    if not threads:
+        yield from map(load, starts)
+        return
+    waiting: deque[Future[Batch]] = deque()
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="chestx-load")
+    try:
+        for start in starts:
+            waiting.append(pool.submit(load, start))
+            if len(waiting) > _AHEAD * threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def count_steps(images: LabelledImages, config: TrainConfig, *, processes: int = 1) -> int:

@@ -34,11 +34,6 @@ def _explain(text: str, config: TrainConfig) -> ChestxError | None:
     """None for what nobody foresaw."""
     if "can't allocate memory" in text:
         return ChestxError(_say_too_big(config))
-    if "DataLoader worker" in text:
-        return ChestxError(
-            "a process that makes training images ended, mostly for want of memory; "
-            "make loader_processes or batch_size smaller"
-        )
     if "Connection closed by peer" in text or "Connection reset by peer" in text:
         return ChestxError("another process of this run ended; its own message says why")
     if "more than 1 value per channel" in text:

@@ -29,7 +29,7 @@ _VERSIONED = (
     "pydicom",
     "safetensors",
 )
-MAY_CHANGE = ("manifest", "cache", "loader_processes", "checkpoint_minutes")
+MAY_CHANGE = ("manifest", "cache", "loader_threads", "checkpoint_minutes")
 """Keys that may differ when a run is resumed: they say where and how fast, not what."""
 
 
