@@ -176,7 +176,8 @@ def test_what_only_makes_a_run_faster_may_change(
     data: Path, train_tiny: Callable[..., Any]
 ) -> None:
     run = train_tiny(data, epochs=1)
-    train_tiny(data, run=run.folder, resume=True, epochs=1, checkpoint_minutes=1.0)
+    again = train_tiny(data, run=run.folder, resume=True, epochs=1, checkpoint_minutes=1.0)
+    assert again.progress.history == run.progress.history
 
 
 def test_a_run_of_another_manifest_is_refused(

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from chestx.cli.console import read_standard_input, say, show_progress
+from chestx.cli.manifest import SeedOption
 from chestx.domain import CAVEAT, UsageError
 
 
@@ -40,7 +41,7 @@ def adapt(
     most: Annotated[
         int, typer.Option("--most", help="Of more images a sample of so many is drawn.")
     ] = 2000,
-    seed: Annotated[int, typer.Option("--seed", help="Of the sample and the order.")] = 0,
+    seed: SeedOption = 0,
     workers: Annotated[
         int | None,
         typer.Option("--workers", help="Child processes that decode; default: one a core."),

@@ -14,6 +14,7 @@ from chestx.cli.manifest import (
     LabelsOption,
     ManifestArgument,
     RenameOption,
+    SeedOption,
     WhereOption,
     read_manifest_options,
     say_reading,
@@ -62,7 +63,6 @@ WorkersOption = Annotated[
     int | None,
     typer.Option("--workers", help="Child processes that decode; default: one a core."),
 ]
-SeedOption = Annotated[int, typer.Option("--seed", help="Of everything that is drawn.")]
 
 
 def calibrate(

@@ -17,6 +17,7 @@ from chestx.cli.manifest import (
     LabelsOption,
     ManifestArgument,
     RenameOption,
+    SeedOption,
     WhereOption,
     parse_columns,
     parse_renames,
@@ -39,7 +40,6 @@ OutputOption = Annotated[
 OverwriteOption = Annotated[
     bool, typer.Option("--overwrite", help="Replace an earlier result of that name.")
 ]
-SeedOption = Annotated[int, typer.Option("--seed", help="Of everything that is drawn.")]
 
 
 class Uncertain(StrEnum):

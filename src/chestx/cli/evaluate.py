@@ -15,6 +15,7 @@ from chestx.cli.manifest import (
     LabelsOption,
     ManifestArgument,
     RenameOption,
+    SeedOption,
     WhereOption,
     read_manifest_options,
     say_reading,
@@ -68,7 +69,7 @@ def evaluate(
     explanations: Annotated[
         bool, typer.Option("--explanations", help="Measure the heatmaps, too; takes longer.")
     ] = False,
-    seed: Annotated[int, typer.Option("--seed", help="Of everything that is drawn.")] = 0,
+    seed: SeedOption = 0,
     repeats: Annotated[int, typer.Option("--repeats", help="Draws of each interval.")] = 1000,
     workers: Annotated[
         int | None,

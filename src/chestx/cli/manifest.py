@@ -1,4 +1,4 @@
-"""How every command is told to read a manifest."""
+"""Options that several commands share: how a manifest is read, and the seed."""
 
 from __future__ import annotations
 
@@ -14,6 +14,23 @@ from chestx.domain import UsageError
 if TYPE_CHECKING:
     from chestx.datasets.manifest import ManifestTable
 
+MAX_SEED = 2**32 - 1
+
+
+def check_seed(seed: int) -> int:
+    """A seed that every generator takes, said before anything is read.
+
+    Raises:
+        UsageError: out of range.
+    """
+    if not 0 <= seed <= MAX_SEED:
+        raise UsageError(f"seed: expected 0 to {MAX_SEED}, got {seed}")
+    return seed
+
+
+SeedOption = Annotated[
+    int, typer.Option("--seed", callback=check_seed, help="Of everything that is drawn.")
+]
 ManifestArgument = Annotated[
     Path, typer.Argument(help="The CSV of the data set.", show_default=False)
 ]
