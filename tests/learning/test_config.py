@@ -51,6 +51,7 @@ def test_the_round_trip_keeps_every_value(make_config: Callable[..., TrainConfig
         ({"output_stride": 8}, "output_stride: expected 16 or 32, got 8"),
         ({"labels": ["A", "B"], "no_finding": "C"}, "no_finding: expected one of the labels A, B"),
         ({"alignment": "coral"}, "alignment and alignment_weight go together"),
+        ({"unlabelled": ["place"]}, 'unlabelled images go with alignment = "coral"'),
         ({"augment_mixup": 0.2, "group_robust": 0.1}, "exclude each other"),
     ],
 )

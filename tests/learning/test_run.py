@@ -14,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 import chestx
@@ -229,6 +231,31 @@ def test_a_run_that_stops_says_so_in_its_record(
         )
     record = json.loads((tmp_path / "stopped" / "run.json").read_text())
     assert record["status"].startswith("stopped: alignment coral")
+
+
+def test_features_are_brought_to_those_of_images_without_labels(
+    data: Path, tmp_path: Path, train_tiny: Callable[..., Any]
+) -> None:
+    place = tmp_path / "another place"
+    place.mkdir()
+    generator = np.random.default_rng(3)
+    for number in range(10):
+        pixels = generator.integers(0, 60, (40, 40)).astype(np.uint8)
+        cv2.imwrite(str(place / f"{number}.png"), pixels)
+    (place / "broken.png").write_bytes(b"no picture")
+    given: dict[str, Any] = {"alignment": "coral", "alignment_weight": 5.0, "epochs": 1}
+    aligned = train_tiny(data, run=tmp_path / "run", unlabelled=[str(place)], **given)
+    sources = train_tiny(data, **given)
+    assert (aligned.folder / BEST).read_bytes() != (sources.folder / BEST).read_bytes()
+    record = json.loads((aligned.folder / "run.json").read_text())
+    assert [Path(path).name for path in record["unreadable"]] == ["broken.png"]
+    assert record["images"]["train"] == sources.images
+    (place / "5.png").unlink()
+    with pytest.raises(UsageError, match="changed since the run began: the unlabelled images"):
+        again = {**given, "resume": True, "unlabelled": [str(place)]}
+        train_tiny(data, run=tmp_path / "run", **again)
+    with pytest.raises(UsageError, match="a batch of 64 readable images"):
+        train_tiny(data, batch_size=64, unlabelled=[str(place)], **given)
 
 
 def test_paths_count_from_the_configuration(

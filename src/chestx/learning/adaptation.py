@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from chestx.domain import Figure, Finding, Limits, ModelCard, Prediction, UsageError, check_prose
@@ -31,7 +30,7 @@ from chestx.images.pool import prepare_images
 from chestx.images.worker import Preparation, PreparationError
 from chestx.learning.backbones import Network
 from chestx.learning.export import export_network
-from chestx.learning.published import load_network
+from chestx.learning.published import encode_weights, load_network
 from chestx.learning.publishing import make_known_answer, summarise_for_drift
 from chestx.models.classifier import Classifier, apply_temperature, to_findings
 from chestx.models.derive import derive_model_folder
@@ -162,7 +161,7 @@ def adapt_model(
     graph = export_network(network, size=card.input.size, activation=card.activation)
     contents = {
         MODEL: graph,
-        WEIGHTS: _to_half(network),
+        WEIGHTS: encode_weights(network.state_dict()),
         REFERENCE: _renew_reference(model, graph, images.pixels, card),
     }
     card = replace(card, limitations=(*card.limitations, _caution(model.card, images, site, share)))
@@ -288,16 +287,6 @@ def _predict(
         for start in range(0, len(pixels), _BATCH)
         for prediction in classifier.predict(pixels[start : start + _BATCH])
     ]
-
-
-def _to_half(network: Network) -> bytes:
-    """Kernels in half precision, as ``chestx publish`` keeps them."""
-    return save(
-        {
-            name: (tensor.half() if tensor.ndim >= 2 else tensor).contiguous()
-            for name, tensor in sorted(network.state_dict().items())
-        }
-    )
 
 
 def _renew_reference(

@@ -66,6 +66,8 @@ class TrainConfig:
         alignment, alignment_weight: a penalty for features that tell the source: ``coral``
             (covariances of sources alike) or ``adversary`` (a source classifier that the
             features must defeat).
+        unlabelled: images of another place, named as for ``chestx predict``; ``coral`` then
+            brings the features of the labelled images to theirs, not sources to each other.
         group_robust: step of the weights of label-and-source groups by their loss; 0 for none.
 
         augment_*: ranges from which changes of each training image are drawn; 0 for none.
@@ -123,6 +125,7 @@ class TrainConfig:
     balance: Balance = "none"
     alignment: Alignment = "none"
     alignment_weight: float = 0.0
+    unlabelled: tuple[str, ...] = ()
     group_robust: float = 0.0
 
     augment_rotation_degrees: float = 0.0
@@ -168,6 +171,8 @@ class TrainConfig:
             )
         if (self.alignment == "none") != (self.alignment_weight == 0):
             raise ValueError("alignment and alignment_weight go together")
+        if self.unlabelled and self.alignment != "coral":
+            raise ValueError('unlabelled images go with alignment = "coral"')
         if self.augment_mixup and self.group_robust:
             raise ValueError("augment_mixup and group_robust exclude each other")
         _ = self.input  # Its own ranges.

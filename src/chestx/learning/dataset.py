@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +43,7 @@ class LabelledImages:
         unreadable: path -> why an image was left out; the path as it was read.
         kinds: number of what each image shows: its label; of several labels the rarest that is
             present, or, where none is, one number more.
+        unlabelled: model inputs of another place, to which the features are brought.
     """
 
     labels: tuple[str, ...]
@@ -55,6 +56,7 @@ class LabelledImages:
     paths: tuple[str, ...]
     unreadable: dict[str, str]
     kinds: Int[np.ndarray, " images"]
+    unlabelled: UInt8[np.ndarray, "others size size"] | None = None
 
     @property
     def kind_count(self) -> int:
@@ -209,6 +211,7 @@ class Batch:
         targets: ``[batch, labels]``, 0 to 1.
         known: ``[batch, labels]``, 1 where the target is an answer.
         sources, kinds: ``[batch]``, numbers; of a mixture, of the image that shows most.
+        unlabelled: ``uint8 [batch, 1, size, size]`` of another place, or none of them.
     """
 
     pixels: Tensor
@@ -216,14 +219,26 @@ class Batch:
     known: Tensor
     sources: Tensor
     kinds: Tensor
+    unlabelled: Tensor = field(default_factory=lambda: torch.empty(0))
+
+    @property
+    def parts(self) -> tuple[Tensor, ...]:
+        """In the order of the attributes."""
+        return (
+            self.pixels,
+            self.targets,
+            self.known,
+            self.sources,
+            self.kinds,
+            self.unlabelled,
+        )
 
     def to(self, device: torch.device) -> Batch:
         """The same on a device."""
-        parts = (self.pixels, self.targets, self.known, self.sources, self.kinds)
-        return Batch(*(part.to(device, non_blocking=True) for part in parts))
+        return Batch(*(part.to(device, non_blocking=True) for part in self.parts))
 
 
-_Item = tuple[np.ndarray, np.ndarray, np.ndarray, int, int]
+_Item = tuple[np.ndarray, np.ndarray, np.ndarray, int, int, np.ndarray]
 
 
 class _Changed:
@@ -248,7 +263,16 @@ class _Changed:
             known = known * second_known
             shown = index if share >= 0.5 else other
         source, kind = int(images.sources[shown]), int(images.kinds[shown])
-        return pixels[None], target.astype(np.float32), known, source, kind
+        other_place = self._draw_unlabelled(generator)
+        return pixels[None], target.astype(np.float32), known, source, kind, other_place
+
+    def _draw_unlabelled(self, generator: np.random.Generator) -> np.ndarray:
+        """An image of the other place, changed alike; of no pixels where there is none."""
+        images = self._images.unlabelled
+        if images is None:
+            return np.zeros((0, 0, 0), dtype=np.uint8)
+        pixels = np.array(images[generator.integers(len(images))])
+        return augment(pixels, self._config, generator=generator)[None]
 
     def _change(
         self, index: int, generator: np.random.Generator

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -73,8 +74,12 @@ def check_same_run(earlier: dict[str, Any], record: dict[str, Any], folder: Path
     before, now = ({**item.get("config", {})} for item in (earlier, record))
     changed = [key for key in now if key not in MAY_CHANGE and before.get(key) != now[key]]
     changes = [f"{key} of the configuration" for key in changed]
-    for key, name in (("manifest_sha256", "the manifest"), ("split_sha256", "the split")):
-        if earlier.get(key) != record[key]:
+    for key, name in (
+        ("manifest_sha256", "the manifest"),
+        ("split_sha256", "the split"),
+        ("unlabelled_sha256", "the unlabelled images"),
+    ):
+        if earlier.get(key, "") != record[key]:
             changes.append(name)
     if changes:
         raise UsageError(
@@ -101,6 +106,11 @@ def hash_split(table: ManifestTable) -> str:
         for example in table.manifest.examples
     )
     return hashlib.sha256("\n".join(rows).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def hash_paths(paths: Sequence[str]) -> str:
+    """Of the names of files, in order."""
+    return hashlib.sha256("\0".join(paths).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def hash_code() -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 import numpy as np
 import torch
+from safetensors.torch import save
 from torch import Tensor
 
 from chestx.domain import ModelCard, UsageError
@@ -53,6 +55,19 @@ def load_network(folder: ModelFolder) -> Network:
     network.load_state_dict({key: state[key].to(value.dtype) for key, value in own.items()})
     _check_same(network.eval(), folder, where)
     return network
+
+
+def encode_weights(state: Mapping[str, Tensor]) -> bytes:
+    """Weights as a model folder keeps them: kernels in half precision.
+
+    The few vectors stay as they are: variances do not survive the rounding.
+    """
+    return save(
+        {
+            name: (tensor.half() if tensor.ndim >= 2 else tensor).contiguous()
+            for name, tensor in sorted(state.items())
+        }
+    )
 
 
 def _build(card: ModelCard, where: str) -> Network:

@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from safetensors.torch import load_file
 
 from chestx.datasets.example import Task
 from chestx.datasets.manifest import ManifestTable, read_manifest
@@ -39,6 +38,7 @@ from chestx.learning.backbones import build_network
 from chestx.learning.config import TrainConfig, config_from_table
 from chestx.learning.dataset import LabelledImages, prepare_split
 from chestx.learning.export import export_network
+from chestx.learning.published import encode_weights
 from chestx.learning.training import BEST, load_best
 from chestx.models.card import FORMAT_VERSION, card_to_json, render_card
 from chestx.models.classifier import KNOWN_LOGITS, KNOWN_PIXELS, Classifier, apply_temperature
@@ -165,7 +165,7 @@ def publish_run(
             draft = Path(name) / "model"
             draft.mkdir()
             (draft / MODEL).write_bytes(graph)
-            _save_half(load_file(run / BEST), draft / WEIGHTS)
+            (draft / WEIGHTS).write_bytes(encode_weights(load_file(run / BEST)))
             (draft / "LICENSE").write_text(texts.licence_file, encoding="utf-8")
             _write_folder(draft, card, arrays)
             tell("choosing temperature and thresholds on the validation images")
@@ -420,14 +420,3 @@ def _write_folder(draft: Path, card: ModelCard, arrays: dict[str, np.ndarray]) -
     names = (MODEL, WEIGHTS, REFERENCE, "LICENSE", "README.md")
     files = {name: hashlib.sha256((draft / name).read_bytes()).hexdigest() for name in names}
     (draft / CARD).write_text(card_to_json(replace(card, files=files)), encoding="utf-8")
-
-
-def _save_half(state: dict[str, Tensor], path: Path) -> None:
-    """Kernels in half precision; the few vectors stay, variances do not survive the rounding."""
-    save_file(
-        {
-            name: (tensor.half() if tensor.ndim >= 2 else tensor).contiguous()
-            for name, tensor in sorted(state.items())
-        },
-        path,
-    )

@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +14,28 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 
+from chestx.batch.inputs import collect_inputs
 from chestx.datasets.manifest import ManifestTable, read_manifest
 from chestx.domain import ChestxError, UsageError
 from chestx.files import write_text
-from chestx.learning.backbones import Network, build_network, load_backbone_weights, load_state
+from chestx.learning.backbones import Network, build_network, load_backbone_weights
 from chestx.learning.checkpoints import CHECKPOINT
 from chestx.learning.config import TrainConfig, load_config
 from chestx.learning.curve import render_curve, to_plain, write_history
 from chestx.learning.dataset import LabelledImages, prepare_split
 from chestx.learning.faults import explain_faults
+from chestx.learning.pixels import load_pixels
 from chestx.learning.progress import Progress
 from chestx.learning.provenance import (
     check_same_run,
     describe_progress,
     describe_run,
+    hash_paths,
     join_records,
 )
+from chestx.learning.published import load_network
 from chestx.learning.training import OnEpoch, OnStep, make_fabric, train
-from chestx.models.folder import WEIGHTS, load_model_folder
+from chestx.models.folder import load_model_folder
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +94,9 @@ def run_training(
         where=list(config.where),
     )
     cache = base / config.cache if config.cache else folder / "cache"
+    unlabelled = _list_unlabelled(config, base)
     record = describe_run(config, table, base / config.manifest, cache)
+    record["unlabelled_sha256"] = hash_paths(unlabelled) if unlabelled else ""
     # In the first process, before it starts others: what is wrong is said once.
     is_first = rank_zero_only.rank == 0  # type: ignore[attr-defined]
     earlier = _read_earlier(folder, record, resume=resume) if is_first else None
@@ -105,6 +111,8 @@ def run_training(
     try:
         with explain_faults(config):
             images, validation = _prepare_images(fabric, table, config, cache, on_image)
+            if unlabelled:
+                images = _add_unlabelled(fabric, images, unlabelled, config, cache, on_image)
             record |= {
                 "images": {"train": len(images), "validation": len(validation)},
                 "unreadable": {**images.unreadable, **validation.unreadable},
@@ -194,9 +202,7 @@ def make_network(config: TrainConfig, images: LabelledImages, *, base: Path) -> 
 def _load_model_weights(network: Network, path: Path, labels: tuple[str, ...]) -> str:
     """From a verified folder: the backbone, and the head too where the labels are the same."""
     folder = load_model_folder(path)
-    if WEIGHTS not in folder.card.files:
-        raise UsageError(f"weights {str(path)!r}: this model folder has no {WEIGHTS}")
-    state = {key: value.float() for key, value in load_state(path / WEIGHTS).items()}
+    state = load_network(folder).state_dict()
     same = tuple(label.key for label in folder.card.labels) == labels
     own = network.state_dict()
     wanted = {key for key in own if same or not key.startswith("head.")}
@@ -261,6 +267,33 @@ def _prepare_images(
 
     with fabric.rank_zero_first():
         return prepare()
+
+
+def _list_unlabelled(config: TrainConfig, base: Path) -> list[str]:
+    if not config.unlabelled:
+        return []
+    found = collect_inputs([str(base / name) for name in config.unlabelled], standard_input=b"")
+    return list(found.paths)
+
+
+def _add_unlabelled(
+    fabric: Fabric,
+    images: LabelledImages,
+    paths: list[str],
+    config: TrainConfig,
+    cache: Path,
+    on_image: Callable[[], None] | None,
+) -> LabelledImages:
+    """With the images of another place, as many as can be read."""
+    with fabric.rank_zero_first():
+        pixels, failures = load_pixels(paths, config.input, cache, None, on_image)
+    if len(pixels) < config.batch_size:
+        raise UsageError(
+            f"unlabelled: expected a batch of {config.batch_size} readable images at least, got "
+            f"{len(pixels)}"
+        )
+    unreadable = {**images.unreadable, **failures}
+    return replace(images, unlabelled=pixels, unreadable=unreadable)
 
 
 def _list_scalars(progress: Progress) -> dict[str, float]:

@@ -121,7 +121,9 @@ class Trainer:
     def _compute_loss(self, batch: Batch) -> Tensor:
         """The loss of one step of one process."""
         config = self._config
-        logits, embedding, adversarial = self._model(batch.pixels, batch.targets, batch.sources)
+        logits, embedding, adversarial = self._model(
+            batch.pixels, batch.targets, batch.sources, batch.unlabelled
+        )
         losses = compute_losses(
             logits,
             batch,
@@ -135,9 +137,7 @@ class Trainer:
         else:
             loss = losses.mean()
         if config.alignment == "coral":
-            loss = loss + config.alignment_weight * compute_coral(
-                embedding, batch.sources, batch.kinds
-            )
+            loss = loss + config.alignment_weight * _align(embedding, batch)
         elif config.alignment == "adversary":
             loss = loss + config.alignment_weight * cast(Tensor, adversarial)
         return loss
@@ -196,17 +196,28 @@ class _Whole(nn.Module):
         self.network, self.adversary = network, adversary
 
     def forward(
-        self, pixels: Tensor, targets: Tensor, sources: Tensor
+        self, pixels: Tensor, targets: Tensor, sources: Tensor, unlabelled: Tensor
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        output = self.network(pixels)
+        """Logits of the labelled images; features of these, then of the unlabelled ones."""
+        output = self.network(torch.cat([pixels, unlabelled]) if unlabelled.numel() else pixels)
         adversarial = None
         if isinstance(self.adversary, SourceAdversary):
             adversarial = self.adversary(output.embedding, targets, sources)
-        return output.logits, output.embedding, adversarial
+        return output.logits[: len(pixels)], output.embedding, adversarial
+
+
+def _align(embedding: Tensor, batch: Batch) -> Tensor:
+    """Sources with each other, within each label; or the labelled images with another place."""
+    if len(embedding) == len(batch.sources):
+        return compute_coral(embedding, batch.sources, batch.kinds)
+    is_labelled = torch.arange(len(embedding), device=embedding.device) < len(batch.sources)
+    return compute_coral(embedding, is_labelled.long(), torch.zeros_like(is_labelled).long())
 
 
 def _check_alignment(images: LabelledImages, config: TrainConfig) -> None:
-    if config.alignment != "none" and len(np.unique(images.sources)) < 2:
+    if config.unlabelled or config.alignment == "none":
+        return
+    if len(np.unique(images.sources)) < 2:
         raise UsageError(
             f"alignment {config.alignment}: expected training images of two sources at least, "
             "got one; name the manifest's column of sources, or leave alignment out"
