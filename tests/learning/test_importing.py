@@ -47,6 +47,7 @@ from chestx.learning.importing_xrv import (  # noqa: E402
     build_published,
     find_published,
 )
+from chestx.learning.published import load_network  # noqa: E402
 from chestx.learning.publishing import CardTexts  # noqa: E402
 from chestx.models.classifier import Classifier  # noqa: E402
 from chestx.models.folder import load_model_folder  # noqa: E402
@@ -608,12 +609,18 @@ def test_a_checkpoint_becomes_a_model_folder(
     assert card.training["normalisation"] == {"mean": 0.5, "std": 0.5 / 1024}
     assert "model.safetensors" in load_model_folder(tmp_path / "model").card.files
     pixels = torch.randint(0, 256, (2, 1, 64, 64), dtype=torch.uint8)
-    network.mean, network.std = MEAN, STD
+    network.set_normalisation(mean=MEAN, std=STD)
     with torch.no_grad():
         wanted = network.eval()(pixels).logits[:, [0, 2]].numpy()
     found = Classifier.load(tmp_path / "model", threads=1).predict(pixels[:, 0].numpy())
     logits = np.stack([prediction.logits for prediction in found])
     np.testing.assert_allclose(logits, wanted, atol=1e-4 * np.abs(wanted).max())
+    # Who trains on from it begins with its weights, and feeds them what they expect.
+    again = load_network(load_model_folder(tmp_path / "model"))
+    assert (float(again.mean), float(again.std)) == (MEAN, STD)
+    with torch.no_grad():
+        found_again = again(pixels).logits.numpy()
+    np.testing.assert_allclose(found_again, wanted, atol=0.01 * np.abs(wanted).max())
 
 
 def test_the_package_itself_gives_the_same_answers(network: Any) -> None:

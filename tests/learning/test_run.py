@@ -17,6 +17,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 
 import chestx
 from chestx.domain import CAVEAT, UsageError
@@ -206,8 +207,6 @@ def test_a_damaged_checkpoint_is_refused(data: Path, train_tiny: Callable[..., A
 
 
 def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
-    import torch
-
     class Evil:
         def __reduce__(self) -> tuple[Any, ...]:
             return os.mkdir, (str(tmp_path / "was here"),)
@@ -251,8 +250,8 @@ def test_features_are_brought_to_those_of_images_without_labels(
     assert [Path(path).name for path in record["unreadable"]] == ["broken.png"]
     assert record["images"]["train"] == sources.images
     (place / "5.png").unlink()
+    again = {**given, "resume": True, "unlabelled": [str(place)]}
     with pytest.raises(UsageError, match="changed since the run began: the unlabelled images"):
-        again = {**given, "resume": True, "unlabelled": [str(place)]}
         train_tiny(data, run=tmp_path / "run", **again)
     with pytest.raises(UsageError, match="a batch of 64 readable images"):
         train_tiny(data, batch_size=64, unlabelled=[str(place)], **given)

@@ -280,7 +280,8 @@ def _answer_robustness(m: ClaimMaterial) -> _Answer:
 def _answer_explanation(m: ClaimMaterial) -> _Answer:
     if m.card.heatmap == "none":
         return ClaimStatus.NOT_APPLICABLE, "the model explains nothing"
-    return _partly("class activation maps on a fixed scale; see the probes for what was checked")
+    maps = {"cam": "class activation maps", "occlusion": "occlusion maps"}[m.card.heatmap]
+    return _partly(f"{maps} on a fixed scale; see the probes for what was checked")
 
 
 def _answer_demography(m: ClaimMaterial) -> _Answer:

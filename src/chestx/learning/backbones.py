@@ -84,7 +84,11 @@ class Network(nn.Module):
     ) -> None:
         super().__init__()
         self.backbone = backbone
-        self.mean, self.std = mean, std
+        # Among the weights, which mean nothing without it.
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", torch.tensor(mean))
+        self.register_buffer("std", torch.tensor(std))
         self.hidden: nn.Module = nn.Identity()
         if hidden_features:
             self.hidden = nn.Sequential(nn.Conv2d(features, hidden_features, 1), nn.ReLU())
@@ -101,6 +105,11 @@ class Network(nn.Module):
         normalised = (pixels.float() - 255 * self.mean) / (255 * self.std)
         features = self.backbone.forward_features(normalised)  # type: ignore[operator]
         return cast(Tensor, self.hidden(features))
+
+    def set_normalisation(self, *, mean: float, std: float) -> None:
+        """What the weights expect: grey from 0 to 1 less ``mean``, divided by ``std``."""
+        self.mean.fill_(mean)
+        self.std.fill_(std)
 
     def list_head_parameters(self) -> list[nn.Parameter]:
         """What learns while the backbone is frozen."""

@@ -86,7 +86,7 @@ def import_torchxrayvision(
             "data": item.data,
             "backbone": item.backbone,
             # Whoever trains on from the weights must feed them the same values.
-            "normalisation": {"mean": network.mean, "std": network.std},
+            "normalisation": {"mean": float(network.mean), "std": float(network.std)},
             "imported_from": {"weights": name, "package": "torchxrayvision", **_describe(path)},
         },
         weights=network.state_dict(),

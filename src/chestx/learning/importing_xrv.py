@@ -159,7 +159,7 @@ def build_published(name: str, state: Mapping[str, Tensor]) -> tuple[Network, tu
     head = "classifier" if item.backbone == "densenet121" else "fc"
     kept = [i for i, threshold in enumerate(item.thresholds) if threshold is not None]
     network = build_network(item.backbone, labels=len(kept))
-    network.mean, network.std = MEAN, STD
+    network.set_normalisation(mean=MEAN, std=STD)
     _check_tensors(name, own, network, head, len(item.thresholds))
     with torch.no_grad():
         network.head.weight.copy_(own.pop(f"{head}.weight")[kept])

@@ -21,6 +21,7 @@ SAME = 0.02
 
 The weights are kept at half precision, the graph is not."""
 
+_NORMALISATION = ("mean", "std")
 _TIMM_NAME = re.compile(r"\btimm ([a-z0-9_]+)")
 
 
@@ -29,7 +30,8 @@ def load_network(folder: ModelFolder) -> Network:
 
     Args:
         folder: verified. Its card says which backbone it is: by the configuration of the run
-            that ``chestx train`` made, or by the words ``timm NAME`` in ``training.architecture``.
+            that ``chestx train`` made, by ``training.backbone`` (imported ones), or by the words
+            ``timm NAME`` in ``training.architecture``.
 
     Raises:
         UsageError: the folder has no weights, its card does not say of which network they
@@ -46,6 +48,8 @@ def load_network(folder: ModelFolder) -> Network:
     network = _build(folder.card, where)
     state = _rename(load_state(folder.path / WEIGHTS), network)
     own = network.state_dict()
+    # Folders from before it stood among the weights have the backbone's own normalisation.
+    state = {**{key: own[key] for key in _NORMALISATION}, **state}
     bad = [key for key in own if key not in state or state[key].shape != own[key].shape]
     if bad:
         raise UsageError(
@@ -76,7 +80,9 @@ def _build(card: ModelCard, where: str) -> Network:
     if isinstance(table, dict):
         config = config_from_table(table, where=f"{where}, training.run.config")
     else:
-        config = TrainConfig(manifest="", backbone=_read_architecture(card, where))
+        named = card.training.get("backbone")
+        name = named if isinstance(named, str) else _read_architecture(card, where)
+        config = TrainConfig(manifest="", backbone=name)
     return build_network(
         config.backbone,
         labels=len(card.labels),
