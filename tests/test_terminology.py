@@ -340,3 +340,42 @@ def test_a_map_says_what_its_strong_end_means() -> None:
     assert terminology.describe_map(finding, against_others=False) == (
         "strong evidence for pneumonia"
     )
+
+
+def test_each_finding_is_reported_under_one_code() -> None:
+    assert terminology.get_concept("PNEUMONIA", "pneumonia").value == "233604007"
+    assert terminology.get_concept(domain.ANY_FINDING, "x") == terminology.ANY_FINDING_CODE
+    local = terminology.get_concept("Hernia", "hernia\\wide")
+    assert local == terminology.Code("Hernia", "99CHESTX", "hernia/wide")
+
+
+def test_long_keys_get_codes_of_sixteen_characters_that_differ() -> None:
+    keys = [f"A_key_of_more_than_{number}_characters" for number in range(50)]
+    values = {terminology.get_concept(key, "x").value for key in keys}
+    assert len(values) == 50
+    assert {len(value) for value in values} == {16}
+
+
+def test_only_what_lies_in_the_lung_is_said_to_lie_there() -> None:
+    assert terminology.get_site("PNEUMONIA") == terminology.LUNG
+    assert terminology.get_site("Cardiomegaly") == terminology.CHEST
+    assert terminology.get_site(domain.ANY_FINDING) == terminology.CHEST
+
+
+def test_an_operating_point_is_described_with_its_band_where_it_has_one() -> None:
+    assert terminology.describe_operating_point(OperatingPoint(0.3856, 0.1859, 0.823)) == (
+        "positive at or above 0.3856",
+        "no decision from 0.1859 to below 0.823",
+    )
+    assert terminology.describe_operating_point(OperatingPoint(0.5, 0.5, 0.5)) == (
+        "positive at or above 0.5",
+    )
+
+
+def test_a_model_is_told_by_its_checksum_precision_and_calibration() -> None:
+    identity = domain.ModelIdentity("m", "1", "abc", site="North", site_profile="12" * 32)
+    assert terminology.describe_identity(identity) == (
+        "model checksum (SHA-256): abc",
+        "precision: f32",
+        "Thresholds: calibrated for North (site profile 121212121212).",
+    )

@@ -141,6 +141,7 @@ def judge_image(
         embedding=prediction.embedding,
         maps=prediction.maps if has_maps else None,
         preview=image.preview,
+        pixel_sha256=image.pixel_sha256,
     )
 
 
@@ -258,6 +259,8 @@ class Analyzer:
         occlusion_maps: whether a model whose card says ``occlusion`` makes maps for the
             assessed images that have a preview. That takes dozens of forward passes an
             image; maps of other models come with the answer.
+        pixel_digest: whether a report carries a checksum of the shown pixels, which the
+            identity of a result in DICOM needs.
         limits: what one input may cost.
         worker_limits: memory and time that one file may take in its child.
 
@@ -274,6 +277,7 @@ class Analyzer:
         batch_size: int = 8,
         preview_size: int = PREVIEW_SIZE,
         occlusion_maps: bool = True,
+        pixel_digest: bool = False,
         limits: Limits | None = None,
         worker_limits: WorkerLimits | None = None,
     ) -> None:
@@ -283,7 +287,10 @@ class Analyzer:
         self.classifier = classifier
         self.clock = StageClock()
         self._preparation = Preparation(
-            input=classifier.card.input, preview_size=preview_size, limits=limits or Limits()
+            input=classifier.card.input,
+            preview_size=preview_size,
+            limits=limits or Limits(),
+            pixel_digest=pixel_digest,
         )
         threads = count_usable_cores() if threads is None else threads
         count = count_usable_cores() if workers is None else workers

@@ -116,6 +116,8 @@ class ImageHeader:
         imager_pixel_spacing_mm: row and column spacing at the detector where it is
             stated and positive.
         notes: peculiarities that were met and how they were handled, a sentence each.
+        dicom_attributes: of a DICOM file, what an answer in DICOM takes over from it: a short
+            list of elements as they stand there, as a data set in Implicit VR Little Endian.
     """
 
     format: str
@@ -144,6 +146,7 @@ class ImageHeader:
     sex: str = ""
     imager_pixel_spacing_mm: tuple[float, float] | None = None
     notes: tuple[str, ...] = ()
+    dicom_attributes: bytes = field(default=b"", repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -620,6 +623,7 @@ class Report:
         logits, embedding: as the network gave them, for evaluation and monitoring.
         maps: by the card's heatmap, in its label order; None without.
         preview: the radiograph as shown, small; None where not asked for.
+        pixel_sha256: of the shown pixels at full size, row by row; empty where not asked for.
     """
 
     source: str
@@ -640,6 +644,7 @@ class Report:
     embedding: Float32[np.ndarray, " features"]
     maps: Float32[np.ndarray, "labels map_height map_width"] | None
     preview: UInt8[np.ndarray, "preview_height preview_width"] | None
+    pixel_sha256: str = ""
 
     def __post_init__(self) -> None:
         if self.decision is Decision.FAILED:

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 from chestx.domain import (
+    ANY_FINDING,
     Decision,
     Failure,
     Finding,
@@ -62,6 +64,26 @@ FINDING_CODES: dict[str, tuple[Code, ...]] = {
 }
 """Label key -> its codes, the preferred one first. A key that is not here has no code."""
 
+# Of DICOM PS3.16 unless its scheme says otherwise; LN: loinc.org, UCUM: unitsofmeasure.org.
+# The plain film has no code of its own in CID 100, the rest does: it is SNOMED CT's.
+PLAIN_CHEST_RADIOGRAPH = Code("399208008", "SCT", "Plain chest X-ray")
+PLAIN_RADIOGRAPH = Code("43468-8", "LN", "XR unspecified body region")
+ANY_FINDING_CODE = Code("ANYFINDING", "99CHESTX", "Any of the findings looked for")
+CERTAINTY_OF_FINDING = Code("111012", "DCM", "Certainty of Finding")
+PERCENT = Code("%", "UCUM", "Percent")
+SUMMARY_OF_DETECTIONS = Code("111064", "DCM", "Summary of Detections")
+SUCCEEDED = Code("111222", "DCM", "Succeeded")
+FAILED = Code("111224", "DCM", "Failed")
+NOT_ATTEMPTED = Code("111225", "DCM", "Not Attempted")
+VISUAL_EXPLANATION = Code("130401", "DCM", "Visual explanation")
+CLASS_ACTIVATION = Code("130402", "DCM", "Class activation")
+OCCLUSION = Code("OCCLUSION", "99CHESTX", "Occlusion of image parts")
+
+HEATMAP_CODES: dict[str, Code] = {"cam": CLASS_ACTIVATION, "occlusion": OCCLUSION}
+"""How a map is made, by the card's word -> its code. None of these outlines anything."""
+
+_FINDING_SITES: dict[str, Code] = {"PNEUMONIA": LUNG, "COVID19": LUNG}
+
 DECISION_CODES: dict[FindingDecision, Code] = {
     FindingDecision.POSITIVE: PRESENT,
     FindingDecision.UNCERTAIN: UNDETERMINED,
@@ -107,6 +129,17 @@ class Wording:
     bar_key: str
     calibrated: str
     not_calibrated: str
+    thresholds: str
+    region: str
+    certainty: str
+    certainty_of_any: str
+    tracked: str
+    tracked_image: str
+    tracked_region: str
+    decides: str
+    abstains: str
+    of_checksum: str
+    of_precision: str
 
 
 ENGLISH = Wording(
@@ -153,6 +186,17 @@ ENGLISH = Wording(
     bar_key="Bar: probability 0 to 1; tick: threshold; light part: no decision.",
     calibrated="calibrated for {site} (site profile {checksum})",
     not_calibrated="not calibrated for this site",
+    thresholds="Thresholds: {description}.",
+    region="Heatmap evidence; not a boundary.",
+    certainty="Calibrated probability that features of {name} are present",
+    certainty_of_any="Calibrated probability that features of any finding looked for are present",
+    tracked="{key}, image {number}",
+    tracked_image="image {number}",
+    tracked_region="{key}, image {number}, region {region}",
+    decides="positive at or above {threshold}",
+    abstains="no decision from {low} to below {high}",
+    of_checksum="model checksum (SHA-256): {checksum}",
+    of_precision="precision: {precision}",
 )
 
 
@@ -162,6 +206,27 @@ _MOST_SPOKEN = 3
 def get_codes(key: str) -> tuple[Code, ...]:
     """The codes of a label, the preferred one first; empty where it has none and is plain text."""
     return FINDING_CODES.get(key, ())
+
+
+def get_concept(key: str, display: str) -> Code:
+    """The one code under which a finding is reported; of this project's scheme where no other is.
+
+    Args:
+        key: of the label, or ANY_FINDING.
+        display: how it is written for a person.
+    """
+    if key == ANY_FINDING:
+        return ANY_FINDING_CODE
+    if codes := get_codes(key):
+        return codes[0]
+    # A code value has at most 16 characters: PS3.3 8.8, SH. A long key is told by its checksum.
+    value = key if len(key) <= 16 else f"{key[:9]}_{sha256(key.encode()).hexdigest()[:6]}"
+    return Code(value, "99CHESTX", display.replace("\\", "/"))
+
+
+def get_site(key: str) -> Code:
+    """Where a finding lies; the chest where the label does not say it."""
+    return _FINDING_SITES.get(key, CHEST)
 
 
 def name_decision(decision: Decision | FindingDecision, *, words: Wording = ENGLISH) -> str:
@@ -323,6 +388,36 @@ def describe_calibration(identity: ModelIdentity, *, words: Wording = ENGLISH) -
     if not identity.site_profile:
         return words.not_calibrated
     return words.calibrated.format(site=identity.site, checksum=identity.site_profile[:12])
+
+
+def describe_thresholds(identity: ModelIdentity, *, words: Wording = ENGLISH) -> str:
+    """``describe_calibration`` as a sentence of its own."""
+    return words.thresholds.format(description=describe_calibration(identity, words=words))
+
+
+def describe_operating_point(point: OperatingPoint, *, words: Wording = ENGLISH) -> tuple[str, ...]:
+    """What decides on a finding: its threshold, then its band where it has one."""
+    described = [words.decides.format(threshold=f"{point.threshold:g}")]
+    if point.uncertain_low < point.uncertain_high:
+        low, high = f"{point.uncertain_low:g}", f"{point.uncertain_high:g}"
+        described.append(words.abstains.format(low=low, high=high))
+    return tuple(described)
+
+
+def describe_identity(identity: ModelIdentity, *, words: Wording = ENGLISH) -> tuple[str, ...]:
+    """What tells a model from others of its name and version, and where it was calibrated."""
+    return (
+        words.of_checksum.format(checksum=identity.checksum),
+        words.of_precision.format(precision=identity.precision),
+        describe_thresholds(identity, words=words),
+    )
+
+
+def describe_certainty(key: str, display: str, *, words: Wording = ENGLISH) -> str:
+    """What the certainty of a finding is the probability of."""
+    if key == ANY_FINDING:
+        return words.certainty_of_any
+    return words.certainty.format(name=display)
 
 
 def interpret_failure(reason: str, *, words: Wording = ENGLISH) -> str:

@@ -14,7 +14,7 @@ import pytest
 
 from chestx import domain
 from chestx.domain import Finding, OperatingPoint, Report, ScopeReason
-from chestx.rendering import overlay, text
+from chestx.rendering import bands, overlay, text
 from chestx.rendering.overlay import draw_overlay, encode_picture
 from chestx.terminology import choose_shown_label, decide_image, interpret
 
@@ -76,7 +76,7 @@ def make_report(
 def cut_radiograph(picture: np.ndarray, report: Report, *, size: int = 512) -> np.ndarray:
     """The part of the picture that shows the radiograph."""
     assert report.preview is not None
-    top = overlay._draw_head(report, "", picture.shape[1]).shape[0]
+    top = overlay.draw_head(report, picture.shape[1]).shape[0]
     height, width = overlay._fit(report.preview, size).shape
     left = (picture.shape[1] - width) // 2
     return picture[top : top + height, left : left + width]
@@ -210,11 +210,11 @@ def test_a_mark_stays_whole_beside_a_name_that_is_too_long() -> None:
     overlay._draw_name(short, "name", "Experimental.")
     overlay._draw_name(long, "name " * 40, "Experimental.")
     overlay._draw_name(plain, "name " * 40, "")
-    mark = text.draw_line("(experimental)", size=overlay._BODY, width=216)
+    mark = text.draw_line("(experimental)", size=overlay._SIZES.body, width=216)
     for cell in (short, long):
-        quiet = (cell == overlay._QUIET).all(axis=2)
+        quiet = (cell == bands.QUIET).all(axis=2)
         assert quiet.sum() == (mark == 255).sum() > 0
-    assert not (plain == overlay._QUIET).all(axis=2).any()
+    assert not (plain == bands.QUIET).all(axis=2).any()
 
 
 @pytest.mark.parametrize("values", [(0.93, 0.98), (0.01, 0.98), (0.45, 0.55), (0.3, 0.25)])
@@ -315,11 +315,11 @@ def test_words_and_marks_contrast_with_their_background() -> None:
         parts = [x / 255 / 12.92 if x <= 10 else ((x / 255 + 0.055) / 1.055) ** 2.4 for x in colour]
         return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
 
-    ground = get_luminance(overlay._BACKGROUND)
-    colours = [overlay._TEXT, overlay._QUIET, *overlay._DECISION_COLOURS.values()]
+    ground = get_luminance(bands.BACKGROUND)
+    colours = [bands.TEXT, bands.QUIET, *overlay._DECISION_COLOURS.values()]
     for colour in colours:  # WCAG 2.2, AA for small text
         assert (get_luminance(colour) + 0.05) / (ground + 0.05) >= 4.5
-    assert overlay._SMALL >= 12
+    assert overlay._SIZES.small >= 12
 
 
 def test_a_probability_bar_has_its_tick_and_its_band() -> None:
@@ -330,7 +330,7 @@ def test_a_probability_bar_has_its_tick_and_its_band() -> None:
     assert np.flatnonzero((middle == (1, 2, 3)).all(axis=1)).tolist() == list(range(51))
     band = np.flatnonzero((edge == overlay._BAND).all(axis=1))
     assert (band.min(), band.max()) == (80, 140)
-    assert np.flatnonzero((above == overlay._TEXT).all(axis=1)).tolist() == [99, 100]
+    assert np.flatnonzero((above == bands.TEXT).all(axis=1)).tolist() == [99, 100]
 
 
 def test_pictures_are_encoded_in_their_colours() -> None:

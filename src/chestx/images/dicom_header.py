@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 
 from chestx.domain import ImageHeader, Limits, UnreadableImageError
+from chestx.images.dicom_attributes import write_attributes
 from chestx.images.dicom_dataset import DataSet, Tag
 from chestx.images.dicom_elements import DicomFile
 
@@ -86,6 +87,7 @@ def read_header(file: DicomFile) -> ImageHeader:
         sex=_read_sex(data_set),
         imager_pixel_spacing_mm=_read_spacing(data_set),
         notes=_bound_notes(notes),
+        dicom_attributes=write_attributes(data_set),
     )
 
 

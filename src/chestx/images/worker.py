@@ -10,6 +10,7 @@ Frames on the pipe are a length and JSON, followed by raw bytes: nothing is unpi
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import hashlib
 import json
@@ -57,11 +58,13 @@ class Preparation:
         input: preprocessing of the model.
         preview_size: long side of the preview in pixels, 0 for none.
         limits: what the file may cost.
+        pixel_digest: whether a checksum of the shown pixels is made.
     """
 
     input: InputSpec
     preview_size: int
     limits: Limits
+    pixel_digest: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -75,6 +78,7 @@ class PreparedImage:
         pixels: model input.
         preview: the radiograph as shown, small; None where not asked for.
         seconds, cpu_seconds: stage -> wall and processor time in the child.
+        pixel_sha256: of the shown pixels at full size; empty where not asked for.
     """
 
     sha256: str
@@ -84,6 +88,7 @@ class PreparedImage:
     preview: UInt8[np.ndarray, "preview_height preview_width"] | None
     seconds: dict[str, float]
     cpu_seconds: dict[str, float]
+    pixel_sha256: str = ""
 
 
 class PreparationError(UnreadableImageError):
@@ -140,6 +145,9 @@ def _prepare_bytes(
     quality = assess_quality(radiograph)
     size = preparation.preview_size
     preview = resize_to_fit(radiograph.pixels, size) if size else None
+    digest = ""
+    if preparation.pixel_digest:
+        digest = hashlib.sha256(np.ascontiguousarray(radiograph.pixels).data).hexdigest()
     done = _read_clocks()
     return PreparedImage(
         sha256=sha256,
@@ -149,6 +157,7 @@ def _prepare_bytes(
         preview=preview,
         seconds={"read": decoded[0] - start[0], "preprocess": done[0] - decoded[0]},
         cpu_seconds={"read": decoded[1] - start[1], "preprocess": done[1] - decoded[1]},
+        pixel_sha256=digest,
     )
 
 
@@ -285,6 +294,7 @@ def _start_process(preparation: Preparation, limits: WorkerLimits) -> subprocess
     setting = {
         "input": asdict(preparation.input),
         "preview_size": preparation.preview_size,
+        "pixel_digest": preparation.pixel_digest,
         "limits": asdict(preparation.limits),
         "memory_mb": limits.memory_mb,
         "timeout_s": limits.timeout_s,
@@ -337,6 +347,7 @@ def _read_answer(pipe: IO[bytes], message: dict[str, Any], deadline: float) -> P
         preview=preview,
         seconds=message["seconds"],
         cpu_seconds=message["cpu_seconds"],
+        pixel_sha256=message["pixel_sha256"],
     )
 
 
@@ -364,6 +375,11 @@ def _read_by(pipe: IO[bytes], count: int, deadline: float) -> bytes:
     return bytes(parts)
 
 
+def _header_to_json(header: ImageHeader) -> dict[str, Any]:
+    attributes = base64.b64encode(header.dicom_attributes).decode("ascii")
+    return asdict(header) | {"dicom_attributes": attributes}
+
+
 def _header_from_json(message: dict[str, Any] | None) -> ImageHeader | None:
     if message is None:
         return None
@@ -373,6 +389,7 @@ def _header_from_json(message: dict[str, Any] | None) -> ImageHeader | None:
             **message,
             "notes": tuple(message["notes"]),
             "imager_pixel_spacing_mm": tuple(spacing) if spacing else None,
+            "dicom_attributes": base64.b64decode(message["dicom_attributes"]),
         }
     )
 
@@ -412,6 +429,7 @@ def serve(setting: dict[str, Any], requests: IO[bytes], answers: IO[bytes]) -> N
     preparation = Preparation(
         input=InputSpec(**{**setting["input"], "denoise": Denoise(setting["input"]["denoise"])}),
         preview_size=setting["preview_size"],
+        pixel_digest=setting["pixel_digest"],
         limits=Limits(**setting["limits"]),
     )
     while head := requests.read(_LENGTH.size):
@@ -426,7 +444,7 @@ def serve(setting: dict[str, Any], requests: IO[bytes], answers: IO[bytes]) -> N
             _write_frame(answers, {"digest": sha256})
             image = _prepare_bytes(data, sha256, preparation, start=start)
         except PreparationError as error:
-            header = asdict(error.header) if error.header else None
+            header = _header_to_json(error.header) if error.header else None
             answer = {"reason": str(error), "sha256": error.sha256, "header": header}
             _write_frame(answers, answer)
         else:
@@ -440,13 +458,14 @@ def serve(setting: dict[str, Any], requests: IO[bytes], answers: IO[bytes]) -> N
 def _write_image(answers: IO[bytes], image: PreparedImage) -> None:
     message = {
         "sha256": image.sha256,
-        "header": asdict(image.header),
+        "header": _header_to_json(image.header),
         "quality": dataclasses.asdict(image.quality)
         | {"reasons": [[reason.code, reason.sentence] for reason in image.quality.reasons]},
         "pixels": list(image.pixels.shape),
         "preview": None if image.preview is None else list(image.preview.shape),
         "seconds": image.seconds,
         "cpu_seconds": image.cpu_seconds,
+        "pixel_sha256": image.pixel_sha256,
     }
     payload = image.pixels.tobytes()
     if image.preview is not None:
