@@ -94,6 +94,7 @@ def calibrate(
         describe_calibration_images,
         make_calibrated_card,
         recalibrate,
+        take_calibration_rows,
     )
     from chestx.models.derive import derive_model_folder
 
@@ -105,7 +106,7 @@ def calibrate(
     table = read_manifest_options(
         manifest, columns=columns, labels=labels, rename=rename, where=where
     )
-    table, name = _take_split(table, split, manifest)
+    table, name = take_calibration_rows(table, split=split, name=manifest.name)
     classifier = _load(model)
     outcomes = _collect(classifier, table, workers)
     old = classifier.card
@@ -241,31 +242,6 @@ def read_rules(
         abstention=AbstentionRule.parse(abstain),
         keep_temperature=keep_temperature,
     )
-
-
-def _take_split(table: ManifestTable, split: str, path: Path) -> tuple[ManifestTable, str]:
-    """The rows of one split; all of them where the manifest has none. Never those of a test."""
-    from dataclasses import replace
-
-    from chestx.datasets.cells import normalise_split
-
-    split, examples = normalise_split(split), table.manifest.examples
-    if not any(example.split for example in examples):
-        return table, path.name
-    if split == "test":
-        raise UsageError(
-            "--split: expected validation images, got test; settings chosen on test images make "
-            "every figure on them too good"
-        )
-    kept = tuple(example for example in examples if example.split == split)
-    if not kept:
-        present = sorted({example.split or "(empty)" for example in examples})
-        raise UsageError(
-            f"--split {split}: expected rows of this split in {path.name}, got none; "
-            f"it has {', '.join(present)}"
-        )
-    manifest = replace(table.manifest, examples=kept)
-    return replace(table, manifest=manifest), f"{path.name}, split {split}"
 
 
 def _load(model: str) -> Classifier:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -55,8 +54,6 @@ def train(
     """Train a model of one's own on labelled images; writes a run folder."""
     with _training_installed():
         from chestx.learning.run import run_training
-    # What fabric says of itself at every start is no news to anybody.
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     with _show_training(quiet=quiet) as shown:
         run = run_training(
             config,

@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float32, Int8
 
+from chestx.datasets.cells import normalise_split
 from chestx.datasets.example import Target
+from chestx.datasets.manifest import ManifestTable
 from chestx.domain import (
     ANY_FINDING,
     Activation,
@@ -44,6 +46,38 @@ class CalibrationRules:
     by_finding: Mapping[str, ThresholdRule] | None = None
     abstention: AbstentionRule = DEFAULT_ABSTENTION
     keep_temperature: bool = False
+
+
+def take_calibration_rows(
+    table: ManifestTable, *, split: str = "validation", name: str
+) -> tuple[ManifestTable, str]:
+    """The rows that settings may be chosen on, and what to call them.
+
+    Args:
+        table: as it was read; a manifest without splits is taken whole.
+        split: which rows; never those of a test.
+        name: of the manifest.
+
+    Raises:
+        UsageError: the split is that of the test, or holds no row.
+    """
+    split, examples = normalise_split(split), table.manifest.examples
+    if not any(example.split for example in examples):
+        return table, name
+    if split == "test":
+        raise UsageError(
+            "--split: expected validation images, got test; settings chosen on test images make "
+            "every figure on them too good"
+        )
+    kept = tuple(example for example in examples if example.split == split)
+    if not kept:
+        present = sorted({example.split or "(empty)" for example in examples})
+        raise UsageError(
+            f"--split {split}: expected rows of this split in {name}, got none; "
+            f"it has {', '.join(present)}"
+        )
+    manifest = replace(table.manifest, examples=kept)
+    return replace(table, manifest=manifest), f"{name}, split {split}"
 
 
 def recalibrate(outcomes: Outcomes, rules: CalibrationRules) -> ModelCard:

@@ -219,6 +219,11 @@ def _fit_arrays(runtime: Runtime, images: LabelledImages, size: int) -> dict[str
             for start in range(0, len(images), 64)
         ]
     )
+    if not np.abs(embedding).max(axis=1).all():
+        raise ChestxError(
+            "the network gives no features for some of its training images: it has learnt nothing; "
+            "train it longer, or with a smaller learning_rate"
+        )
     components = min(COMPONENTS, min(embedding.shape) - 1)
     return {**fit_reference(embedding, components=components), **make_known_answer(runtime, size)}
 

@@ -48,6 +48,8 @@ def make_fabric(config: TrainConfig) -> Fabric:
     if config.deterministic:
         # What CUDA's matrix products need to give the same bits twice; read when it starts.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    # What fabric says of itself at every start is no news to anybody.
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     several = config.devices * config.nodes > 1
     try:
         fabric = Fabric(
