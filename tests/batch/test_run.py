@@ -14,8 +14,8 @@ import pytest
 
 from chestx.batch.inputs import collect_inputs
 from chestx.batch.journal import lock_output, prepare_output
-from chestx.batch.options import BatchOptions, BatchSummary
-from chestx.batch.run import name_heatmap, predict_files
+from chestx.batch.options import BatchOptions, BatchSummary, name_image_file
+from chestx.batch.run import predict_files
 from chestx.domain import CAVEAT, ChestxError, Decision, UsageError
 from chestx.models.classifier import Classifier
 
@@ -152,11 +152,11 @@ def test_names_that_collide_or_hurt_still_give_one_picture_each(
 
 
 def test_no_part_of_a_path_reaches_a_file_name_unchecked() -> None:
-    name = name_heatmap(0, "../../etc/..%2f\x00=pa\u202ess\nwd", suffix="jpg")
+    name = name_image_file(0, "../../etc/..%2f\x00=pa\u202ess\nwd", suffix="jpg")
     assert name.startswith("000001_")
     assert set(name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
-    assert name_heatmap(1, "...", suffix="png") == "000002_image.png"
-    assert len(name_heatmap(2, "x" * 300, suffix="png")) < 64
+    assert name_image_file(1, "...", suffix="png") == "000002_image.png"
+    assert len(name_image_file(2, "x" * 300, suffix="png")) < 64
 
 
 def test_without_heatmaps_none_is_written(
@@ -229,7 +229,7 @@ def test_a_link_that_appears_in_the_place_of_a_picture_is_not_followed(
     prepare_output(output)
     paths = [str(samples / "child-1-normal.jpg")]
     (output / "heatmaps").mkdir()
-    (output / "heatmaps" / name_heatmap(0, paths[0], suffix="jpg")).symlink_to(precious)
+    (output / "heatmaps" / name_image_file(0, paths[0], suffix="jpg")).symlink_to(precious)
     options = BatchOptions(report=False, workers=0)
     with pytest.raises(ChestxError, match="cannot be written"):
         predict_files(paths, output, classifier=classifier, options=options)

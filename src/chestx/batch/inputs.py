@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from chestx.batch.options import OBJECT_NAME
 from chestx.domain import UsageError
 
 LITTER = frozenset({"thumbs.db", "desktop.ini", "dicomdir"})
@@ -46,7 +47,11 @@ class Inputs:
 
 
 def collect_inputs(
-    arguments: Sequence[str], *, standard_input: bytes, exclude: Path | None = None
+    arguments: Sequence[str],
+    *,
+    standard_input: bytes,
+    exclude: Path | None = None,
+    skip_objects: bool = False,
 ) -> Inputs:
     """Finds the files behind files, folders, patterns and lists.
 
@@ -58,18 +63,20 @@ def collect_inputs(
             (``*.dcm``, ``**/*.png``), ``.txt``/``.csv`` lists, or ``-``.
         standard_input: what it holds where an argument is ``-``: one path a line.
         exclude: a folder that is not searched, namely the output.
+        skip_objects: whether DICOM objects of chestx in folders are passed over: their
+            pictures are no radiographs.
 
     Raises:
         UsageError: an argument that names nothing, or a list that cannot be read.
     """
     inputs = Inputs()
-    excluded = _identify(exclude) if exclude is not None else None
+    skip = _Skipped(_identify(exclude) if exclude is not None else None, skip_objects)
     for argument in arguments:
         before = len(inputs.paths)
         if argument == STANDARD_INPUT:
             inputs.paths += _read_lines(_decode_list(standard_input))
         elif os.path.isdir(argument):
-            _walk_folder(argument, inputs, excluded=excluded)
+            _walk_folder(argument, inputs, skip)
         elif Path(argument).suffix.lower() in LIST_SUFFIXES and os.path.isfile(argument):
             inputs.paths += _read_list(Path(argument))
         elif os.path.lexists(argument):
@@ -77,7 +84,7 @@ def collect_inputs(
         elif glob.has_magic(argument):
             for match in sorted(glob.glob(argument, recursive=True)):
                 if os.path.isdir(match):
-                    _walk_folder(match, inputs, excluded=excluded)
+                    _walk_folder(match, inputs, skip)
                 else:
                     inputs.paths.append(match)
         else:
@@ -94,6 +101,19 @@ def collect_inputs(
     return inputs
 
 
+@dataclass(frozen=True, slots=True)
+class _Skipped:
+    """What is passed over in folders: one folder, hidden files, litter, our own objects."""
+
+    folder: tuple[int, int] | None
+    objects: bool
+
+    def has(self, name: str) -> bool:
+        if name.startswith(".") or name.lower() in LITTER:
+            return True
+        return self.objects and OBJECT_NAME.fullmatch(name) is not None
+
+
 def _identify(folder: Path) -> tuple[int, int] | None:
     try:
         status = folder.stat()
@@ -102,21 +122,21 @@ def _identify(folder: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _walk_folder(folder: str, inputs: Inputs, *, excluded: tuple[int, int] | None) -> None:
+def _walk_folder(folder: str, inputs: Inputs, skip: _Skipped) -> None:
     """Depth first, names in order; links to folders are followed once each.
 
     With a stack of its own: folders can be nested deeper than Python may recurse.
     """
     seen: set[tuple[int, int]] = set()
-    stack = [iter(_list_folder(folder, inputs, seen, excluded))]
+    stack = [iter(_list_folder(folder, inputs, seen, skip.folder))]
     while stack:
         entry = next(stack[-1], None)
         if entry is None:
             stack.pop()
-        elif entry.name.startswith(".") or entry.name.lower() in LITTER:
+        elif skip.has(entry.name):
             inputs.skipped += 1
         elif _is_folder(entry):
-            stack.append(iter(_list_folder(entry.path, inputs, seen, excluded)))
+            stack.append(iter(_list_folder(entry.path, inputs, seen, skip.folder)))
         else:
             inputs.paths.append(entry.path)
 

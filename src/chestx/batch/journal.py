@@ -15,7 +15,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -27,25 +27,40 @@ from chestx.batch.options import (
     HEATMAPS,
     JSON_LINES,
     PARQUET,
+    PARTS,
     PICTURES,
     REPORT,
     RESULTS,
     RUN,
     STUDIES,
     BatchOptions,
+    ObjectSummary,
 )
-from chestx.domain import CAVEAT, ChestxError, UnreadableImageError, UsageError
+from chestx.domain import (
+    CAVEAT,
+    ChestxError,
+    InvalidModelError,
+    UnreadableImageError,
+    UsageError,
+)
 from chestx.export.table import Row, WrittenAnswer, neutralise_cell, to_json_record
 from chestx.images.reading import load_bytes
 from chestx.models.classifier import Classifier
+from chestx.models.records import build_record
 
 _SYNC_S = 2.0
 # These change how fast a run is, not what it writes.
 _SPEED_OPTIONS = ("workers", "threads", "batch_size")
 _OWN_PICTURE = re.compile(r"(\d{6,})(_[A-Za-z0-9._-]+)?\.(jpg|png|json)")
 _OWN_FILES = (RESULTS, STUDIES, REPORT, JSON_LINES, PARQUET, RUN)
-_OWN_NAMES = (*_OWN_FILES, HEATMAPS, PICTURES)
-_PICTURE_FOLDERS = (HEATMAPS, f"{PICTURES}/views", f"{PICTURES}/thumbnails", f"{PICTURES}/maps")
+_OWN_NAMES = (*_OWN_FILES, HEATMAPS, PICTURES, PARTS)
+_NUMBERED_FOLDERS = (
+    HEATMAPS,
+    f"{PICTURES}/views",
+    f"{PICTURES}/thumbnails",
+    f"{PICTURES}/maps",
+    PARTS,
+)
 
 Plan = dict[str, Any]
 
@@ -128,6 +143,7 @@ def find_done(
     plan: Plan,
     columns: Sequence[str],
     has_report: bool,
+    has_objects: Callable[[int], bool] | None = None,
 ) -> list[Row]:
     """The rows that an interrupted run has done and that still hold.
 
@@ -139,6 +155,7 @@ def find_done(
         plan: of this run.
         columns: of this run's table.
         has_report: whether the run writes pictures for the report.
+        has_objects: whether the DICOM objects of a row are whole, by its position.
 
     Raises:
         UsageError: the earlier run had another plan, or an input has changed since.
@@ -163,6 +180,8 @@ def find_done(
             break
         if not all(map(_is_whole, _list_pictures(folder, row, position, has_report=has_report))):
             break
+        if has_objects is not None and not has_objects(position):
+            break
         if row["path"] != neutralise_cell(paths[position]):
             raise UsageError(f"cannot resume: row {position + 1} is of another file; start anew")
         rows.append(row)
@@ -170,6 +189,23 @@ def find_done(
     kept = sum(len(line) + 1 for line in lines[: len(rows) + 1])
     os.truncate(folder / RESULTS, kept)
     return rows
+
+
+def wrote_objects_to(folder: Path, dicom: str) -> bool:
+    """Whether the run whose results a folder holds writes its DICOM objects to ``dicom``."""
+    try:
+        return bool(_read_plan(folder)["options"]["dicom"] == dicom)
+    except (UsageError, KeyError, TypeError):
+        return False
+
+
+def read_finished_objects(folder: Path) -> ObjectSummary | None:
+    """What the run whose results a folder holds wrote of DICOM objects; None before all are."""
+    try:
+        record = json.loads((folder / RUN).read_text(encoding="utf-8"))["objects"]
+        return build_record(ObjectSummary, record, where=str(folder / RUN))
+    except (OSError, ValueError, KeyError, TypeError, InvalidModelError):
+        return None
 
 
 class RowWriter:
@@ -313,7 +349,7 @@ def _hash_file(path: str) -> str:
 
 
 def _refuse_links(folder: Path) -> None:
-    for name in (*_OWN_NAMES, *_PICTURE_FOLDERS):
+    for name in (*_OWN_NAMES, *_NUMBERED_FOLDERS):
         if (folder / name).is_symlink():
             raise UsageError(f"{str(folder / name)!r} is a link; chestx writes no file through one")
 
@@ -330,13 +366,13 @@ def _is_own(folder: Path) -> bool:
 def _remove_earlier(folder: Path) -> None:
     """Takes away the files of an earlier run, and only those; ``run.json``, the proof, last."""
     count = _read_plan(folder).get("inputs", {}).get("count", 0)
-    for name in _PICTURE_FOLDERS:
+    for name in _NUMBERED_FOLDERS:
         if (folder / name).is_dir():
             for picture in (folder / name).iterdir():
                 match = _OWN_PICTURE.fullmatch(picture.name)
                 if match and 1 <= int(match.group(1)) <= count:
                     picture.unlink()
-    for name in (*_PICTURE_FOLDERS, PICTURES):
+    for name in (*_NUMBERED_FOLDERS, PICTURES):
         with suppress(OSError):
             (folder / name).rmdir()
     for name in _OWN_FILES:

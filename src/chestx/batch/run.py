@@ -5,41 +5,41 @@ from __future__ import annotations
 import csv
 import json
 import logging
-import platform
-import re
-import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing, suppress
-from dataclasses import asdict
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from chestx import __version__
 from chestx.analysis import Analyzer
+from chestx.batch.dicom_parts import remove_parts
 from chestx.batch.journal import (
     Plan,
     RowWriter,
     describe_plan,
     find_done,
     lock_output,
+    prepare_output,
+    read_finished_objects,
+    wrote_objects_to,
 )
 from chestx.batch.options import (
     HEATMAPS,
     JSON_LINES,
     PARQUET,
+    PARTS,
     REPORT,
     RESULTS,
-    RUN,
     STUDIES,
     BatchOptions,
     BatchSummary,
+    name_image_file,
 )
+from chestx.batch.record import RunRecord
 from chestx.batch.report import make_picture_folders, write_pictures, write_report
-from chestx.domain import CAVEAT, ChestxError, Decision, Limits, Report, Result, UsageError
+from chestx.domain import ChestxError, Limits, Report, Result, UsageError
 from chestx.export.table import (
     STUDY_COLUMNS,
     Row,
@@ -49,18 +49,48 @@ from chestx.export.table import (
     to_result_row,
     to_study_rows,
 )
-from chestx.files import open_without_following, write_bytes, write_text, write_whole
+from chestx.files import open_without_following, write_bytes, write_whole
+from chestx.images.preprocessing import resize_to_fit
 from chestx.images.worker import WorkerLimits
 from chestx.models.classifier import Classifier
-from chestx.models.site import site_profile_to_json
 from chestx.rendering.overlay import draw_overlay, encode_picture
+
+if TYPE_CHECKING:
+    from chestx.batch.dicom_objects import MadeObjects, ObjectWriter
 
 log = logging.getLogger(__name__)
 
-_VERSIONED = ("numpy", "opencv-python-headless", "openvino", "onnxruntime", "pydicom", "Pillow")
-_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
-_NAME_LENGTH = 40
 _PARQUET_ROWS = 10_000
+
+
+def prepare_folders(
+    output: Path, *, options: BatchOptions, overwrite: bool = False, resume: bool = False
+) -> None:
+    """Makes the folders of a run; what is there already is kept unless told otherwise.
+
+    Args:
+        output: of the results, see :func:`~chestx.batch.journal.prepare_output`.
+        options: with the folder for DICOM objects, see
+            :func:`~chestx.batch.dicom_folder.check_object_folder`.
+        overwrite: take away what an earlier run of chestx wrote there, and only that.
+        resume: leave it for the run to go on from.
+
+    Raises:
+        UsageError: something there must not be touched, or a folder cannot be made.
+        ChestxError: what an earlier run wrote cannot be taken away.
+    """
+    if not options.dicom:
+        prepare_output(output, overwrite=overwrite, resume=resume)
+        return
+    from chestx.batch.dicom_folder import check_object_folder, remove_objects
+
+    folder = Path(options.dicom)
+    is_same_run = resume and wrote_objects_to(output, options.dicom)
+    # Before anything of the earlier results is taken away.
+    check_object_folder(folder, replace=overwrite or is_same_run)
+    prepare_output(output, overwrite=overwrite, resume=resume)
+    if overwrite:
+        remove_objects(folder)
 
 
 def predict_files(
@@ -91,11 +121,11 @@ def predict_files(
         ChestxError: the folder cannot be written (disk full, for one).
     """
     summary = BatchSummary(output=output, images=len(paths), skipped=skipped)
-    record = _RunRecord(summary, classifier, options, command)
+    record = RunRecord(summary, classifier, options, command)
     if options.parquet:
         _require_pyarrow()
     try:
-        with lock_output(output):
+        with lock_output(output), _lock_objects(options, output):
             _run(paths, record, resume=resume, on_row=on_row)
     except OSError as error:
         name = Path(str(error.filename)).name if error.filename else str(output)
@@ -105,89 +135,37 @@ def predict_files(
     return summary
 
 
-def name_heatmap(position: int, source: str, *, suffix: str) -> str:
-    """A file name that no other row can have and no path text can escape from.
-
-    Args:
-        position: of the row, from 0; the name begins with it, from 1.
-        source: only its last part is used, reduced to plain letters.
-        suffix: of the format, without the dot.
-    """
-    stem = _UNSAFE.sub("_", Path(source).name)[:_NAME_LENGTH].strip("._") or "image"
-    return f"{position + 1:06d}_{stem}.{suffix}"
-
-
-def describe_command() -> list[str]:
-    """The command line as it was typed, with the program's plain name."""
-    return ["chestx", *sys.argv[1:]]
+@contextmanager
+def _lock_objects(options: BatchOptions, output: Path) -> Iterator[None]:
+    """Keeps a second run out of the folder of the DICOM objects, where it is another one."""
+    folder = Path(options.dicom)
+    if not options.dicom or folder.samefile(output):
+        yield
+    else:
+        with lock_output(folder):
+            yield
 
 
-class _RunRecord:
-    """``run.json``: enough to say later what was run, on what, by which model, and how fast."""
+@dataclass(frozen=True, slots=True)
+class _Finished:
+    """What is left of a result: its row, and its DICOM objects where any are asked for."""
 
-    def __init__(
-        self,
-        summary: BatchSummary,
-        classifier: Classifier,
-        options: BatchOptions,
-        command: Sequence[str],
-    ) -> None:
-        self.summary = summary
-        self.classifier = classifier
-        self.options = options
-        self._command = list(command)
-        self._started = datetime.now(UTC).isoformat(timespec="seconds")
-
-    def write(self, status: str, plan: Plan) -> None:
-        """Writes the file with what is known by now."""
-        text = json.dumps(self.describe(status, plan), indent=2, ensure_ascii=False)
-        write_text(self.summary.output / RUN, text + "\n")
-
-    def describe(self, status: str, plan: Plan) -> dict[str, Any]:
-        """What is known by now, as JSON values."""
-        summary = self.summary
-        versions = {"chestx": __version__, "python": platform.python_version()}
-        for name in _VERSIONED:
-            with suppress(PackageNotFoundError):
-                versions[name] = version(name)
-        done = sum(summary.decisions.values()) - summary.resumed
-        return {
-            "caveat": CAVEAT,
-            "status": status,
-            "command": self._command,
-            "started": self._started,
-            "model": asdict(self.classifier.identity),
-            "site_profile": _describe_profile(self.classifier),
-            "versions": versions,
-            "platform": f"{platform.system()} {platform.machine()}",
-            "options": asdict(self.options),
-            "plan": plan,
-            "counts": {
-                "images": summary.images,
-                "resumed": summary.resumed,
-                "studies": summary.studies,
-                "skipped": summary.skipped,
-                **{str(decision): summary.decisions[decision] for decision in Decision},
-            },
-            "seconds": round(summary.seconds, 3),
-            "images_per_second": round(done / max(summary.seconds, 1e-9), 2),
-            "stage_seconds": _round_all(summary.stage_seconds),
-            "stage_cpu_seconds": _round_all(summary.stage_cpu_seconds),
-        }
-
-
-def _describe_profile(classifier: Classifier) -> dict[str, Any] | None:
-    """The whole site profile: the page cannot be made anew without it."""
-    if classifier.site_profile is None:
-        return None
-    document: dict[str, Any] = json.loads(site_profile_to_json(classifier.site_profile))
-    return document
+    row: Row
+    made: MadeObjects | None
 
 
 class _Finisher:
     """What is done with a result in its own thread: draw, write, and let the arrays go."""
 
-    def __init__(self, analyzer: Analyzer, record: _RunRecord, first: int) -> None:
+    def __init__(
+        self,
+        analyzer: Analyzer,
+        record: RunRecord,
+        *,
+        first: int,
+        objects: ObjectWriter | None,
+    ) -> None:
+        self._objects = objects
         self._clock = analyzer.clock
         self._identity = record.classifier.identity
         self._output = record.summary.output
@@ -198,8 +176,12 @@ class _Finisher:
         if self._options.report:
             make_picture_folders(self._output)
 
-    def __call__(self, position: int, result: Result) -> Row:
+    def __call__(self, position: int, result: Result) -> _Finished:
         position += self._first
+        made = None
+        if self._objects is not None:
+            with self._clock.measure("objects"):
+                made = self._objects.make(position, result)
         heatmap = ""
         if isinstance(result, Report):
             try:
@@ -213,9 +195,13 @@ class _Finisher:
                     type(error).__name__,
                     extra={"fields": {"row": position + 1}},
                 )
-        return to_result_row(result, identity=self._identity, heatmap=heatmap)
+        return _Finished(to_result_row(result, identity=self._identity, heatmap=heatmap), made)
 
     def _write_pictures(self, report: Report, position: int) -> str:
+        if report.preview is not None:
+            # A Secondary Capture asks for a larger one; these pictures are the same without.
+            small = resize_to_fit(report.preview, self._options.heatmap_size)
+            report = replace(report, preview=small)
         if self._options.report:
             with self._clock.measure("pictures"):
                 write_pictures(report, self._output, position=position)
@@ -223,7 +209,7 @@ class _Finisher:
 
     def _write_overlay(self, report: Report, position: int) -> str:
         suffix = self._options.heatmap_format
-        relative = f"{HEATMAPS}/{name_heatmap(position, report.source, suffix=suffix)}"
+        relative = f"{HEATMAPS}/{name_image_file(position, report.source, suffix=suffix)}"
         with self._clock.measure("overlay"):
             title = Path(report.source).name
             picture = draw_overlay(report, size=self._options.heatmap_size, title=title)
@@ -235,7 +221,7 @@ class _Finisher:
 
 def _run(
     paths: Sequence[str],
-    record: _RunRecord,
+    record: RunRecord,
     *,
     resume: bool,
     on_row: Callable[[Row], None] | None,
@@ -244,15 +230,18 @@ def _run(
     output, start = summary.output, time.perf_counter()
     columns = list_result_columns(classifier.card)
     plan = describe_plan(paths, classifier=classifier, options=options)
+    objects = _make_object_writer(record)
     done: list[Row] = []
     if resume:
-        done = find_done(output, paths, plan=plan, columns=columns, has_report=options.report)
+        done, objects = _take_over(paths, plan, columns, record, objects)
     summary.resumed = len(done)
+    if objects is not None:
+        objects.begin(len(done))
     (output / REPORT).unlink(missing_ok=True)
     record.write("running", plan)
     answers: list[WrittenAnswer] = []
     # Closed here whatever happens: no thread may write after the folder is let go.
-    with closing(_follow(paths, done, record, columns)) as following:
+    with closing(_follow(paths, done, record, columns, objects)) as following:
         for row in following:
             summary.decisions[row["decision"]] += 1
             answers.append(WrittenAnswer.from_row(row))
@@ -265,16 +254,70 @@ def _run(
         _write_json_lines(output, columns)
     if options.parquet:
         _write_parquet(output, columns)
+    if objects is not None:
+        summary.objects = objects.finish(len(paths))
     summary.seconds = time.perf_counter() - start
     if options.report:
         # Before the run is called finished: who sees that word may rely on the page, too.
         run = record.describe("finished", plan)
         summary.has_report = write_report(output, card=classifier.card, run=run)
     record.write("finished", plan)
+    if objects is not None:
+        remove_parts(output / PARTS)
+
+
+def _make_object_writer(record: RunRecord) -> ObjectWriter | None:
+    if not record.options.dicom:
+        return None
+    # pydicom takes most of a second to import.
+    from chestx.batch.dicom_objects import ObjectWriter
+
+    classifier = record.classifier
+    return ObjectWriter(
+        record.summary.output,
+        options=record.options,
+        model=classifier.identity,
+        heatmap=classifier.card.heatmap,
+    )
+
+
+def _take_over(
+    paths: Sequence[str],
+    plan: Plan,
+    columns: Sequence[str],
+    record: RunRecord,
+    objects: ObjectWriter | None,
+) -> tuple[list[Row], ObjectWriter | None]:
+    """The rows of the earlier run that hold, and the writer of objects where any are missing.
+
+    When all objects of a run were written, what they were made from was taken away. So
+    they stay as they are where all rows hold, and else everything is done anew.
+    """
+    output, options = record.summary.output, record.options
+    finished = None if objects is None else read_finished_objects(output)
+    done = find_done(
+        output,
+        paths,
+        plan=plan,
+        columns=columns,
+        has_report=options.report,
+        has_objects=objects.is_whole if objects is not None and finished is None else None,
+    )
+    if finished is None:
+        return done, objects
+    if len(done) < len(paths):
+        return [], objects
+    record.summary.objects = finished
+    remove_parts(output / PARTS)
+    return done, None
 
 
 def _follow(
-    paths: Sequence[str], done: Sequence[Row], record: _RunRecord, columns: Sequence[str]
+    paths: Sequence[str],
+    done: Sequence[Row],
+    record: RunRecord,
+    columns: Sequence[str],
+    objects: ObjectWriter | None,
 ) -> Generator[Row, None, None]:
     """Every row of the table in order: those of the earlier run, then the new ones as written."""
     yield from done
@@ -287,6 +330,7 @@ def _follow(
             threads=options.threads,
             batch_size=options.batch_size,
             preview_size=options.preview_size,
+            pixel_digest=objects is not None,
             limits=Limits(),
             worker_limits=WorkerLimits(memory_mb=options.memory_mb, timeout_s=options.timeout_s),
         ) as analyzer,
@@ -296,20 +340,18 @@ def _follow(
         if not done:
             file.truncate(0)
             writer.write_header()
-        finish = _Finisher(analyzer, record, first=len(done))
-        for row in analyzer.stream(paths[len(done) :], finish=finish):
+        finish = _Finisher(analyzer, record, first=len(done), objects=objects)
+        for finished in analyzer.stream(paths[len(done) :], finish=finish):
             with analyzer.clock.measure("write"):
-                writer.write(row)
-            yield row
+                if objects is not None and finished.made is not None:
+                    objects.show(finished.made)
+                writer.write(finished.row)
+            yield finished.row
         writer.sync()
         record.summary.stage_seconds = analyzer.clock.seconds
         record.summary.stage_cpu_seconds = _complete_cpu(
             analyzer.clock.cpu_seconds, has_children=options.workers != 0
         )
-
-
-def _round_all(seconds: dict[str, float]) -> dict[str, float]:
-    return {name: round(value, 3) for name, value in seconds.items()}
 
 
 def _complete_cpu(stages: dict[str, float], *, has_children: bool) -> dict[str, float]:

@@ -19,6 +19,7 @@ from chestx.cli import (
     predict,
     report,
     train,
+    withdraw,
 )
 from chestx.cli.console import (
     EXIT_ERROR,
@@ -43,6 +44,7 @@ app = typer.Typer(
 app.command("predict")(predict.predict)
 app.command("convert")(convert.convert)
 app.command("report")(report.report)
+app.command("withdraw")(withdraw.withdraw)
 app.command("evaluate")(evaluate.evaluate)
 app.command("calibrate")(calibrate.calibrate)
 app.command("commission")(calibrate.commission)

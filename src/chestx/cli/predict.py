@@ -20,7 +20,7 @@ from chestx.cli.console import (
 from chestx.domain import CAVEAT, Decision, ModelIdentity, UsageError
 
 if TYPE_CHECKING:
-    from chestx.batch.options import BatchSummary
+    from chestx.batch.options import BatchOptions, BatchSummary, ObjectSummary
     from chestx.export.table import Row
 
 log = logging.getLogger("chestx.predict")
@@ -38,6 +38,13 @@ class RuntimeName(StrEnum):
 
     OPENVINO = "openvino"
     ONNXRUNTIME = "onnxruntime"
+
+
+class ReportForm(StrEnum):
+    """Of the DICOM structured report."""
+
+    COMPREHENSIVE_3D = "comprehensive-3d"
+    COMPREHENSIVE = "comprehensive"
 
 
 def predict(
@@ -85,6 +92,28 @@ def predict(
     ] = True,
     jsonl: Annotated[bool, typer.Option("--jsonl", help="Write results.jsonl too.")] = False,
     parquet: Annotated[bool, typer.Option("--parquet", help="Write results.parquet too.")] = False,
+    dicom: Annotated[
+        Path | None,
+        typer.Option(
+            "--dicom", help="Folder for DICOM objects of the answers.", show_default=False
+        ),
+    ] = None,
+    objects: Annotated[
+        str | None,
+        typer.Option(
+            "--objects",
+            help="Which of sc, sr, gsps, kos, with commas; default: sc,sr.",
+            show_default=False,
+        ),
+    ] = None,
+    sr: Annotated[
+        ReportForm | None,
+        typer.Option(
+            "--sr",
+            help="Form of the structured report; default: comprehensive-3d.",
+            show_default=False,
+        ),
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option("--workers", help="Child processes that decode; default: one a core."),
@@ -112,17 +141,21 @@ def predict(
 ) -> int:
     """Answer for radiographs: results.csv, studies.csv, run.json and a heatmap for each image.
 
+    With --dicom also objects for a PACS, of every DICOM image and its study.
+
     Exit code 0: all files were read; 3: some could not be; 2: wrong usage.
     """
     from chestx.batch.inputs import STANDARD_INPUT, collect_inputs
-    from chestx.batch.journal import prepare_output
-    from chestx.batch.options import BatchOptions
-    from chestx.batch.run import describe_command, predict_files
+    from chestx.batch.options import BatchOptions, parse_objects
+    from chestx.batch.record import describe_command
+    from chestx.batch.run import predict_files, prepare_folders
     from chestx.models.classifier import Classifier
 
     configure_logging(as_json=log_json)
     if overwrite and resume:
         raise UsageError("--overwrite and --resume exclude each other")
+    if dicom is None and (objects is not None or sr is not None):
+        raise UsageError("--objects and --sr say what goes into --dicom; name its folder")
     options = BatchOptions(
         heatmaps=heatmaps,
         heatmap_format=heatmap_format.value,
@@ -130,6 +163,9 @@ def predict(
         report=report,
         json_lines=jsonl,
         parquet=parquet,
+        dicom="" if dicom is None else str(dicom),
+        objects=parse_objects(objects),
+        sr=(sr or ReportForm.COMPREHENSIVE_3D).value,
         runtime=runtime.value,
         workers=workers,
         threads=threads,
@@ -141,11 +177,12 @@ def predict(
         inputs,
         standard_input=read_standard_input() if STANDARD_INPUT in inputs else b"",
         exclude=output,
+        skip_objects=True,
     )
     classifier = Classifier.load(
         model, runtime=options.runtime, threads=threads, site_profile=site_profile
     )
-    prepare_output(output, overwrite=overwrite, resume=resume)
+    prepare_folders(output, options=options, overwrite=overwrite, resume=resume)
     log.info("started", extra={"fields": {"images": len(found.paths)}})
     with show_progress(len(found.paths), quiet=quiet) as advance:
         number = 0
@@ -171,11 +208,13 @@ def predict(
         )
     log.info("finished", extra={"fields": {"images": summary.images, "failed": summary.failed}})
     if not quiet:
-        _print_summary(summary, identity=classifier.identity)
-    return EXIT_SOME_FAILED if summary.failed else EXIT_OK
+        _print_summary(summary, options=options, identity=classifier.identity)
+    return EXIT_SOME_FAILED if summary.is_incomplete else EXIT_OK
 
 
-def _print_summary(summary: BatchSummary, *, identity: ModelIdentity) -> None:
+def _print_summary(
+    summary: BatchSummary, *, options: BatchOptions, identity: ModelIdentity
+) -> None:
     from chestx.terminology import describe_calibration
 
     rate = (summary.images - summary.resumed) / max(summary.seconds, 1e-9)
@@ -190,8 +229,21 @@ def _print_summary(summary: BatchSummary, *, identity: ModelIdentity) -> None:
         say(f"  passed over   {summary.skipped:>6}  (hidden and system files, results of chestx)")
     page = "report.html, " if summary.has_report else ""
     say(f"results in {summary.output}/: {page}results.csv, studies.csv, run.json")
+    if summary.objects is not None:
+        _print_objects(summary.objects, folder=options.dicom)
     say(f"model {identity}; {describe_calibration(identity)}")
     say(CAVEAT)
+
+
+def _print_objects(objects: ObjectSummary, *, folder: str) -> None:
+    written = ", ".join(f"{number} {kind}" for kind, number in objects.written.items())
+    say(f"DICOM objects in {folder}/: {written}")
+    for reason, number in objects.without_source.items():
+        say(f"  no object for {_count(number, 'image')}: {reason}")
+    if objects.repeated:
+        say(f"  given before: {_count(objects.repeated, 'image')}; objects are written once")
+    for reason, number in objects.not_made.items():
+        say(f"  could not be made: {number} {reason}")
 
 
 def _count(number: int, noun: str) -> str:
