@@ -56,6 +56,10 @@ class FindingDecision(StrEnum):
     NEGATIVE = "negative"
 
 
+MANUFACTURER = "chestx"
+"""Of every object that is made; one that states it is no radiograph."""
+
+
 class Decision(StrEnum):
     """What is said of one image or study, in order of urgency."""
 

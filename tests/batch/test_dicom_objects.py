@@ -353,6 +353,29 @@ def test_an_object_that_cannot_be_made_costs_neither_the_answer_nor_the_others(
     assert "Invented" not in caplog.text
 
 
+def test_a_repair_is_told_without_the_value_and_a_result_has_no_results(
+    whole: Path,
+    write_dicom: WriteDicom,
+    classifier: Classifier,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    repaired = write_dicom(tmp_path / "in" / "a.dcm", PatientOrientation=["L", "L"])
+    result = tmp_path / "in" / "b.dcm"
+    shutil.copyfile(next((whole / "dcm").glob("*.sc.dcm")), result)
+    told: list[Any] = []
+    monkeypatch.setattr(
+        "chestx.batch.dicom_objects.log.info", lambda *_, extra: told.append(extra["fields"])
+    )
+    summary = run([repaired, result], tmp_path / "out", classifier, objects=("sr",))
+    assert told == [{"row": 1, "repairs": ["PatientOrientation: not two directions; left out"]}]
+    assert summary.objects is not None
+    assert summary.objects.written == {"sr": 1}
+    assert list(summary.objects.without_source) == [
+        "the file is a result of chestx itself and no radiograph"
+    ]
+
+
 def test_a_study_of_too_many_images_is_none(
     inputs: list[Path], classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,6 +27,11 @@ _AT = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
 _NAME = re.compile(r"withdrawal-2\.25\.[0-9]+\.dcm")
 
 
+def make_uid(number: int) -> str:
+    """One of the form that results have: a UUID of version 8."""
+    return f"2.25.{number << 80 | 8 << 76 | 2 << 62}"
+
+
 def make_result(number: int, *, study: str = "1.2.3", patient: str = "P-1") -> Dataset:
     """The elements of a result picture that name it."""
     purpose = Dataset()
@@ -38,7 +43,7 @@ def make_result(number: int, *, study: str = "1.2.3", patient: str = "P-1") -> D
     result = Dataset()
     result.SpecificCharacterSet = "ISO_IR 100"
     result.SOPClassUID = SecondaryCaptureImageStorage
-    result.SOPInstanceUID = f"{study}.1.{number}"
+    result.SOPInstanceUID = make_uid(number)
     result.StudyInstanceUID, result.SeriesInstanceUID = study, f"{study}.1"
     result.SeriesNumber = ObjectKind.SC.series_number
     result.PatientID, result.PatientName = patient, "Meier^J\u00f6rg"
@@ -147,8 +152,10 @@ def test_what_chestx_did_not_make_is_refused_and_nothing_is_written(
     foreign.ContributingEquipmentSequence[0].Manufacturer = "Somebody"
     withdrawal = make_result(10)
     withdrawal.SeriesNumber = ObjectKind.WITHDRAWAL.series_number
+    forged = make_result(11)
+    forged.SOPInstanceUID = "1.2.840.113619.2.66.1"
     output = tmp_path / "out"
-    for item in (radiograph, foreign, withdrawal):
+    for item in (radiograph, foreign, withdrawal, forged):
         path = write_result(inbox, item, "other.dcm")
         assert withdraw(inbox, "--reason", "quality", "-o", output) == 2
         assert_refused(capsys, output, says="expected a result that chestx made")

@@ -20,7 +20,7 @@ from chestx.export.dicom_common import (
     encode_object,
     find_local_time,
     make_code,
-    make_image_reference,
+    make_reference,
     to_line,
 )
 from chestx.export.dicom_source import DicomImage
@@ -147,7 +147,7 @@ def test_who_spoke_stands_in_the_equipment(make_dicom_image: Maker) -> None:
         assert part in item.ContributionDescription
     other = make_object([make_dicom_image()])
     assert item.DeviceUID != other.ContributingEquipmentSequence[0].DeviceUID
-    assert "not calibrated for this site" in (
+    assert "precision f32. Thresholds: not calibrated for this site." in (
         other.ContributingEquipmentSequence[0].ContributionDescription
     )
 
@@ -173,11 +173,24 @@ def test_each_kind_has_its_own_series(
     assert "SeriesTime" not in made
 
 
-def test_captures_of_a_study_share_a_series_where_they_agree(make_dicom_image: Maker) -> None:
-    first, second = (make_object([make_dicom_image(instance=number)]) for number in (1, 2))
-    other = make_object([make_dicom_image(instance=3, Modality="DX")])
-    assert first.SeriesInstanceUID == second.SeriesInstanceUID != other.SeriesInstanceUID
-    assert first.SOPInstanceUID != second.SOPInstanceUID
+@pytest.mark.parametrize("kind", [ObjectKind.SC, ObjectKind.GSPS])
+def test_objects_of_images_share_a_series_where_they_agree(
+    make_dicom_image: Maker, kind: ObjectKind
+) -> None:
+    alike = [make_object([make_dicom_image(instance=number)], kind) for number in (1, 2)]
+    others = [
+        make_object([make_dicom_image(instance=3, Modality="DX")], kind),
+        make_object([make_dicom_image(instance=4, BodyPartExamined=None)], kind),
+        make_object([make_dicom_image(instance=5, BodyPartExamined=None, Laterality="L")], kind),
+    ]
+    assert alike[0].SeriesInstanceUID == alike[1].SeriesInstanceUID
+    assert alike[0].SOPInstanceUID != alike[1].SOPInstanceUID
+    of_series: dict[str, set[tuple[str, ...]]] = {}
+    for made in (*alike, *others):
+        stated = [str(made.get(x)) for x in ("Modality", "BodyPartExamined", "Laterality")]
+        of_series.setdefault(made.SeriesInstanceUID, set()).add(tuple(stated))
+    assert [len(stated) for stated in of_series.values()] == [1] * len(of_series)
+    assert len(of_series) == (4 if kind is ObjectKind.SC else 3)
 
 
 @pytest.mark.parametrize(
@@ -256,6 +269,6 @@ def test_the_file_is_the_same_to_the_byte_and_reads_back_equal(make_dicom_image:
 def test_items_are_made_of_codes_and_images(make_dicom_image: Maker) -> None:
     code = make_code(CHEST)
     assert (code.CodeValue, code.CodingSchemeDesignator) == ("816094009", "SCT")
-    reference = make_image_reference(make_dicom_image(instance=4))
+    reference = make_reference(make_dicom_image(instance=4).attributes)
     assert reference.ReferencedSOPInstanceUID.endswith(".1.4")
     assert to_line("a\\b" + "c" * 80) == "a/b" + "c" * 61

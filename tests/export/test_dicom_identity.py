@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -22,6 +23,7 @@ from chestx.export.dicom_identity import (
     derive_instance_uid,
     derive_series_uid,
     derive_tracking_uid,
+    is_derived_uid,
 )
 from chestx.export.dicom_source import DicomImage
 
@@ -123,6 +125,25 @@ def test_every_uid_is_valid(kind: str, content: list[str]) -> None:
     number = int(uid.removeprefix("2.25."))
     assert number >> 76 & 0xF == 8
     assert number >> 62 & 0b11 == 0b10
+    assert is_derived_uid(uid)
+
+
+@pytest.mark.parametrize(
+    "uid",
+    [
+        "",
+        "2.25.",
+        "2.25.1",
+        "2.25.x",
+        "2.25.\u0663",
+        "1.2.840.113619.2.66.1",
+        f"2.25.{uuid.UUID('f81d4fae-7dec-4cd0-a765-00a0c91e6bf6').int}",  # Of version 4.
+        f"2.25.{2**128 + uuid.UUID('f81d4fae-7dec-8cd0-a765-00a0c91e6bf6').int}",
+        "2.25." + "9" * 5000,
+    ],
+)
+def test_a_uid_of_others_is_told(uid: str) -> None:
+    assert not is_derived_uid(uid)
 
 
 def test_another_process_derives_the_same_uid() -> None:

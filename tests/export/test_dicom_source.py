@@ -172,6 +172,12 @@ def test_a_result_without_a_dicom_source_is_refused_with_the_reason(
                 read(result)
 
 
+@pytest.mark.parametrize("answer", ["positive", "failed"])
+def test_no_result_is_made_of_a_result(make_dicom_image: Maker, answer: str) -> None:
+    with pytest.raises(NoDicomSourceError, match="a result of chestx itself and no radiograph"):
+        make_dicom_image(Manufacturer="chestx", answer=answer)
+
+
 def test_an_image_that_failed_still_names_its_study(make_dicom_image: Maker) -> None:
     image = make_dicom_image(answer="failed")
     assert image.report is None

@@ -162,6 +162,10 @@ def test_the_same_withdrawal_has_the_same_uid(results: list[Dataset]) -> None:
     assert name(results) == name(results[::-1]) == name([*results, results[0]])
     assert name(results) != name(results[:2])
     assert name(results) != name(results, WithdrawalReason.SUPERSEDED)
+    corrected = [read_back(item) for item in results]
+    for item in corrected:
+        item.PatientID = "P-0816"
+    assert name(results) != name(corrected)
 
 
 def test_only_results_of_chestx_are_withdrawn(results: list[Dataset]) -> None:
@@ -169,8 +173,11 @@ def test_only_results_of_chestx_are_withdrawn(results: list[Dataset]) -> None:
     foreign.ContributingEquipmentSequence[0].Manufacturer = "Somebody"
     renumbered = read_back(results[0])
     renumbered.SeriesNumber = 3
+    # Whoever writes our equipment into a radiograph cannot have it hidden.
+    forged = read_back(results[0])
+    forged.SOPInstanceUID = "1.2.840.113619.2.66.1"
     withdrawal = make_withdrawal(results, reason=WithdrawalReason.QUALITY, at=AT)
-    for item in (foreign, renumbered, withdrawal, Dataset()):
+    for item in (foreign, renumbered, forged, withdrawal, Dataset()):
         assert not is_withdrawable(item)
         with pytest.raises(UsageError, match="expected results that chestx made"):
             make_withdrawal([*results, item], reason=WithdrawalReason.QUALITY, at=AT)

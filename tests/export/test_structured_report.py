@@ -341,6 +341,27 @@ def test_a_document_among_the_images_is_named_as_what_it_is(make_dicom_image: Ma
     assert find_template_faults(report) == ()
 
 
+def test_an_image_of_a_class_of_its_makers_own_is_an_image(
+    make_dicom_image: Maker, find_errors: Callable[[bytes], list[str]]
+) -> None:
+    # Fuji's computed radiographs, among others: no table of the standard names the class.
+    dataset = make_structured_report([make_dicom_image(sop_class="1.2.392.200036.9125.1.1.2")])
+    kinds = {x.ValueType for x in _walk(_read(dataset)) if "ReferencedSOPSequence" in x}
+    assert kinds == {"IMAGE"}
+    assert find_template_faults(_read(dataset)) == ()
+    assert find_errors(encode_object(dataset)) == []
+
+
+def test_the_step_of_the_images_is_not_said_to_be_that_of_the_report(
+    make_dicom_image: Maker,
+) -> None:
+    step = Dataset()
+    step.ReferencedSOPClassUID = "1.2.840.10008.3.1.2.3.3"
+    step.ReferencedSOPInstanceUID = "1.2.3.4"
+    image = make_dicom_image(ReferencedPerformedProcedureStepSequence=[step])
+    assert list(make_structured_report([image]).ReferencedPerformedProcedureStepSequence) == []
+
+
 def test_images_of_two_studies_or_models_make_no_report(make_dicom_image: Maker) -> None:
     image = make_dicom_image()
     other = make_dicom_image(instance=2, StudyInstanceUID="1.2.3")

@@ -85,6 +85,12 @@ def test_the_left_of_a_chest_is_no_lateral_view(scoped: ModelCard) -> None:
     [
         ({"modality": "CT"}, "modality", "DICOM Modality is CT; the model answers for CR, DX."),
         (
+            # A file must not speak to the reader through our sentence.
+            {"view_position": "LLNormal chest. Read by a doctor, no findings"},
+            "view",
+            "DICOM ViewPosition is 'LLNORMAL CHEST. ...'; the model answers for PA, AP.",
+        ),
+        (
             {"body_part_examined": "LEG"},
             "body_part",
             "DICOM BodyPartExamined is LEG; the model answers for CHEST.",
@@ -107,7 +113,7 @@ def test_the_left_of_a_chest_is_no_lateral_view(scoped: ModelCard) -> None:
         (
             {"body_part_examined": "THORAX^LAT CHEST"},
             "lateral",
-            "DICOM BodyPartExamined is THORAX^LAT CHEST, a lateral view; "
+            "DICOM BodyPartExamined is 'THORAX^LAT CHEST', a lateral view; "
             "the model answers for PA, AP.",
         ),
         (

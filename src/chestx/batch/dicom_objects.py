@@ -6,6 +6,7 @@ study's objects need is kept on disk until the last row is written (``batch.dico
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from chestx.domain import ChestxError, Decision, ModelIdentity, Result, group_st
 from chestx.export.dicom_source import DicomImage, NoDicomSourceError, read_dicom_image
 from chestx.export.presentation_state import make_presentation_state
 from chestx.export.secondary_capture import make_secondary_capture
+
+log = logging.getLogger(__name__)
 
 _OF_IMAGE: dict[str, Callable[[DicomImage], Dataset]] = {
     "sc": make_secondary_capture,
@@ -110,6 +113,9 @@ class ObjectWriter:
             part = Part(assessed_at=assessed_at, without_source=str(error))
             write_part(self._parts, position, part)
             return MadeObjects(None, ())
+        if image.repairs:
+            fields = {"row": position + 1, "repairs": list(image.repairs)}
+            log.info("a header was repaired", extra={"fields": fields})
         files: dict[str, bytes] = {}
         not_made: dict[str, str] = {}
         for kind in self._kinds:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from datetime import datetime, timedelta, timezone
 from enum import StrEnum
@@ -14,13 +14,11 @@ from pydicom.filewriter import write_dataset, write_file_meta_info
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from chestx import __version__
-from chestx.domain import UsageError
+from chestx.domain import MANUFACTURER, UsageError
 from chestx.export.dicom_charset import choose_character_set
 from chestx.export.dicom_identity import derive_device_uid, derive_instance_uid, derive_series_uid
 from chestx.export.dicom_source import DicomImage
-from chestx.terminology import Code, describe_calibration
-
-MANUFACTURER = "chestx"
+from chestx.terminology import Code, describe_thresholds
 
 IMPLEMENTATION_CLASS_UID = "2.25.338472951395395329790341132132052524778"
 """Of this writer (PS3.7 D.3.3.2): a UUID that was drawn once."""
@@ -59,7 +57,7 @@ _OF_STUDY = (
     "ProcedureCodeSequence",
     "PatientAge",
 )
-_OF_SOURCE_SERIES = ("Modality", "BodyPartExamined", "Laterality")
+_OF_SERIES = ("Modality", "BodyPartExamined", "Laterality")
 _CODED_MAX, _LINE_MAX = 16, 64
 
 
@@ -175,12 +173,36 @@ def make_code(code: Code) -> Dataset:
     return item
 
 
-def make_image_reference(image: DicomImage) -> Dataset:
-    """An item that refers to the radiograph."""
+def make_reference(named: Dataset) -> Dataset:
+    """An item that refers to an object, of which the elements that name it are given."""
     item = Dataset()
-    item.ReferencedSOPClassUID = image.attributes.SOPClassUID
-    item.ReferencedSOPInstanceUID = image.attributes.SOPInstanceUID
+    item.ReferencedSOPClassUID = named.SOPClassUID
+    item.ReferencedSOPInstanceUID = named.SOPInstanceUID
     return item
+
+
+def list_evidence(named: Iterable[Dataset]) -> list[Dataset]:
+    """Every object that a document refers to, once, by study and series.
+
+    Source: PS3.3 C.17.2.1, Table C.17-3.
+    """
+    studies: dict[str, dict[str, dict[str, Dataset]]] = {}
+    for item in named:
+        series = studies.setdefault(str(item.StudyInstanceUID), {})
+        objects = series.setdefault(str(item.SeriesInstanceUID), {})
+        objects[str(item.SOPInstanceUID)] = make_reference(item)
+    listed = []
+    for study_uid, series in studies.items():
+        study = Dataset()
+        study.StudyInstanceUID = study_uid
+        study.ReferencedSeriesSequence = []
+        for series_uid, objects in series.items():
+            entry = Dataset()
+            entry.SeriesInstanceUID = series_uid
+            entry.ReferencedSOPSequence = list(objects.values())
+            study.ReferencedSeriesSequence.append(entry)
+        listed.append(study)
+    return listed
 
 
 def encode_object(dataset: Dataset) -> bytes:
@@ -223,17 +245,15 @@ def _check_images(images: Sequence[DicomImage]) -> None:
 def _put_series(dataset: Dataset, image: DicomImage, kind: ObjectKind) -> None:
     for keyword in ("SeriesDate", "SeriesTime"):
         dataset.pop(keyword, None)
-    shown = image.attributes
-    parts = [str(shown.get(name, "")) for name in _OF_SOURCE_SERIES]
-    # Objects of one series agree in these, and only a Secondary Capture takes them over.
-    dataset.SeriesInstanceUID = derive_series_uid(
-        kind, image, parts=parts if kind is ObjectKind.SC else ()
-    )
+    dataset.Modality = kind.modality or image.attributes.get("Modality") or "OT"
+    parts: list[str] = []
+    if kind in (ObjectKind.SC, ObjectKind.GSPS):
+        _put_body_part(dataset, image)
+        # Objects of one series agree in these.
+        parts = [str(dataset.get(name, "")) for name in _OF_SERIES]
+    dataset.SeriesInstanceUID = derive_series_uid(kind, image, parts=parts)
     dataset.SeriesNumber = kind.series_number
     dataset.SeriesDescription = kind.series_description
-    dataset.Modality = kind.modality or shown.get("Modality") or "OT"
-    if kind is ObjectKind.SC:
-        _put_body_part(dataset, image)
 
 
 def _put_body_part(dataset: Dataset, image: DicomImage) -> None:
@@ -266,7 +286,7 @@ def _put_equipment(dataset: Dataset, image: DicomImage) -> None:
     item.DeviceUID = derive_device_uid(image)
     item.ContributionDescription = (
         f"Model {model.name} {model.version}, checksum {model.checksum}, "
-        f"precision {model.precision}. {describe_calibration(model)}"
+        f"precision {model.precision}. {describe_thresholds(model)}"
     )
     dataset.ContributingEquipmentSequence = [item]
 

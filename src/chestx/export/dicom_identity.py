@@ -20,6 +20,9 @@ from chestx.export.dicom_source import DicomImage
 LANGUAGE = "en"
 """Of every word in the objects (RFC 5646)."""
 
+_UUID_ARC, _VERSION = "2.25.", 8
+_DIGITS = len(str(2**128))
+
 
 def derive_instance_uid(kind: str, images: Sequence[DicomImage]) -> str:
     """UID of the one object of a kind that is made of these images.
@@ -57,6 +60,14 @@ def derive_tracking_uid(image: DicomImage, name: str) -> str:
     return _derive("tracking", name, _describe_result(image))
 
 
+def is_derived_uid(uid: str) -> bool:
+    """Whether a UID is of the form of those that are derived here."""
+    number = uid.removeprefix(_UUID_ARC)
+    if number == uid or len(number) > _DIGITS or not (number.isascii() and number.isdecimal()):
+        return False
+    return int(number) >> 128 == 0 and uuid.UUID(int=int(number)).version == _VERSION
+
+
 def describe_speaker(image: DicomImage) -> dict[str, Any]:
     """Who spoke, in which release and language, as plain values."""
     return {"model": asdict(image.model), "chestx": __version__, "language": LANGUAGE}
@@ -91,6 +102,6 @@ def _derive(what: str, kind: str, content: Any) -> str:
     """A UID from a UUID whose bits are a checksum. Source: PS3.5 B.2; RFC 9562 5.8 (version 8)."""
     text = json.dumps(["chestx", what, kind, content], sort_keys=True, ensure_ascii=True)
     bits = bytearray(hashlib.sha256(text.encode("ascii")).digest()[:16])
-    bits[6] = bits[6] & 0x0F | 0x80
+    bits[6] = bits[6] & 0x0F | _VERSION << 4
     bits[8] = bits[8] & 0x3F | 0x80
-    return f"2.25.{uuid.UUID(bytes=bytes(bits)).int}"
+    return f"{_UUID_ARC}{uuid.UUID(bytes=bytes(bits)).int}"

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from pydicom import Dataset
 
-from chestx.domain import ChestxError, Failure, ModelIdentity, Report, Result
+from chestx.domain import MANUFACTURER, ChestxError, Failure, ModelIdentity, Report, Result
 from chestx.export.dicom_elements import read_elements
 
 
@@ -52,12 +52,15 @@ def read_dicom_image(result: Result, *, model: ModelIdentity, assessed_at: datet
         assessed_at: when the answer was given, with its time zone.
 
     Raises:
-        NoDicomSourceError: the image is no DICOM image, states no UIDs that an object
-            could refer to, or a PatientID that cannot be written.
+        NoDicomSourceError: the image is no DICOM image, is a result of chestx itself, states
+            no UIDs that an object could refer to, or a PatientID that cannot be written.
     """
     header = result.header
     if header is None or header.format != "DICOM":
         raise NoDicomSourceError("the image is no DICOM image; there is no study to add to")
+    if header.manufacturer == MANUFACTURER:
+        # A router that sends all of a study back would else have results of results made.
+        raise NoDicomSourceError("the file is a result of chestx itself and no radiograph")
     read = read_elements(header.dicom_attributes)
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID"):
         if keyword not in read.attributes:

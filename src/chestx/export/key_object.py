@@ -7,7 +7,7 @@ Object Change Management hide or mark what it names.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 
@@ -15,25 +15,35 @@ from pydicom import Dataset
 from pydicom.uid import KeyObjectSelectionDocumentStorage
 
 from chestx import __version__
-from chestx.domain import CAVEAT, Decision, Failure, ImageHeader, ModelIdentity, UsageError
+from chestx.domain import (
+    CAVEAT,
+    MANUFACTURER,
+    Decision,
+    Failure,
+    ImageHeader,
+    ModelIdentity,
+    UsageError,
+)
 from chestx.export import structured_report_codes as rows
 from chestx.export.content_items import (
     CONTAINS,
     HAS_CONCEPT_MOD,
     HAS_OBS_CONTEXT,
+    Item,
     make_choice,
     make_object,
-    make_root,
     make_text,
     make_uid,
+    put_document,
+    refer_to,
 )
 from chestx.export.dicom_common import (
-    MANUFACTURER,
     PROCESSING_EQUIPMENT,
     ObjectKind,
     complete_object,
+    list_evidence,
 )
-from chestx.export.dicom_identity import derive_device_uid
+from chestx.export.dicom_identity import derive_device_uid, is_derived_uid
 from chestx.export.dicom_source import DicomImage
 from chestx.terminology import Code, describe_thresholds, write_headline
 
@@ -44,6 +54,7 @@ TITLE_MODIFIER = Code("113011", "DCM", "Document Title Modifier")
 KEY_OBJECT_DESCRIPTION = Code("113012", "DCM", "Key Object Description")
 SUPERSEDED = Code("SUPERSEDED", "99CHESTX", "Superseded by a newer result")
 
+_TEMPLATE = "2010"
 _TITLE = "AI result, not for diagnosis."
 _POSITIVE = "{positive} of {count} images of this study: {answers}."
 _WITHDRAWN = "Results of chestx withdrawn: {reason}."
@@ -100,12 +111,13 @@ def make_key_object(
     content = [
         *_make_context(positive[0], name=str(positive[0].model)),
         make_text(CONTAINS, KEY_OBJECT_DESCRIPTION, _describe_positive(images, positive)),
-        *(make_object(CONTAINS, _refer(item)) for item in named),
+        *(make_object(CONTAINS, None, refer_to(item, was_read=True)) for item in named),
     ]
-    dataset = _make_document(OF_INTEREST, content, named)
+    dataset = _make_key_object(named)
     # With and without pictures it names other objects, so it is another object.
     variant = f" with {len(pictures)} pictures" if pictures else ""
     complete_object(dataset, images, kind=ObjectKind.KOS, variant=variant)
+    put_document(dataset, OF_INTEREST, content, template=_TEMPLATE)
     return dataset
 
 
@@ -149,16 +161,23 @@ def make_withdrawal(
         *(make_choice(HAS_CONCEPT_MOD, TITLE_MODIFIER, code) for code in _MODIFIERS[reason]),
         *_make_context(withdrawn[0], name=f"{MANUFACTURER} {__version__}"),
         make_text(CONTAINS, KEY_OBJECT_DESCRIPTION, _WITHDRAWN.format(reason=reason.sentence)),
-        *(make_object(CONTAINS, _refer(item)) for item in named),
+        *(make_object(CONTAINS, None, refer_to(item)) for item in named),
     ]
-    dataset = _make_document(REJECTED_FOR_QUALITY, content, named)
+    dataset = _make_key_object(named)
     complete_object(dataset, withdrawn, kind=ObjectKind.WITHDRAWAL)
     _name_program(dataset)
+    put_document(dataset, REJECTED_FOR_QUALITY, content, template=_TEMPLATE)
     return dataset
 
 
 def is_withdrawable(dataset: Dataset) -> bool:
-    """Whether chestx made an object of a result: by its equipment and number of series."""
+    """Whether chestx made an object of a result: by its equipment, number of series and UID.
+
+    The equipment alone does not tell: a derived object of another maker carries it on, and
+    anybody may write it into a radiograph, which a withdrawal would then hide.
+    """
+    if not is_derived_uid(str(dataset.get("SOPInstanceUID", ""))):
+        return False
     numbers = {kind.series_number for kind in ObjectKind if kind is not ObjectKind.WITHDRAWAL}
     if str(dataset.get("SeriesNumber", "")) not in map(str, numbers):
         return False
@@ -188,7 +207,12 @@ def _describe_positive(images: Sequence[DicomImage], positive: Sequence[DicomIma
 def _describe_withdrawn(item: Dataset, *, reason: WithdrawalReason, at: datetime) -> DicomImage:
     """An object in the place of an image that an object is made of; its answer is the reason."""
     header = ImageHeader(
-        format="DICOM", rows=0, columns=0, sop_instance_uid=str(item.SOPInstanceUID)
+        format="DICOM",
+        rows=0,
+        columns=0,
+        sop_instance_uid=str(item.SOPInstanceUID),
+        # One result may be filed under two patients, before and after its patient was corrected.
+        dicom_attributes=f"{item.StudyInstanceUID}\\{item.get('PatientID', '')}".encode(),
     )
     return DicomImage(
         result=Failure(source="", reason=reason.value, header=header),
@@ -206,40 +230,16 @@ def _name_program(dataset: Dataset) -> None:
     dataset.ContributingEquipmentSequence[0].ContributionDescription = _WITHDRAWAL
 
 
-def _make_document(title: Code, content: Sequence[Dataset], named: Iterable[Dataset]) -> Dataset:
-    """A document with all that it refers to. Source: PS3.3 A.35.4, C.17.6; PS3.16 TID 2010."""
-    dataset = make_root(title, content, template="2010")
+def _make_key_object(named: Sequence[Dataset]) -> Dataset:
+    """An object with all that it refers to. Source: PS3.3 A.35.4, C.17.6."""
+    dataset = Dataset()
     dataset.SOPClassUID = KeyObjectSelectionDocumentStorage
     dataset.ReferencedPerformedProcedureStepSequence = []
-    dataset.CurrentRequestedProcedureEvidenceSequence = _list_evidence(named)
+    dataset.CurrentRequestedProcedureEvidenceSequence = list_evidence(named)
     return dataset
 
 
-def _list_evidence(named: Iterable[Dataset]) -> list[Dataset]:
-    """Studies of series of objects: every object that the content refers to, once."""
-    studies: dict[str, dict[str, list[Dataset]]] = {}
-    for item in named:
-        series = studies.setdefault(str(item.StudyInstanceUID), {})
-        series.setdefault(str(item.SeriesInstanceUID), []).append(_refer(item))
-    listed = []
-    for study_uid, series in studies.items():
-        study = Dataset()
-        study.StudyInstanceUID = study_uid
-        study.ReferencedSeriesSequence = [
-            _list_series(uid, references) for uid, references in series.items()
-        ]
-        listed.append(study)
-    return listed
-
-
-def _list_series(series_uid: str, references: list[Dataset]) -> Dataset:
-    series = Dataset()
-    series.SeriesInstanceUID = series_uid
-    series.ReferencedSOPSequence = references
-    return series
-
-
-def _make_context(image: DicomImage, *, name: str) -> list[Dataset]:
+def _make_context(image: DicomImage, *, name: str) -> list[Item]:
     """In which language, and who speaks: a device (TID 1204, TID 1002, TID 1004)."""
     return [
         make_choice(HAS_CONCEPT_MOD, rows.LANGUAGE_OF_CONTENT, rows.ENGLISH),
@@ -249,10 +249,3 @@ def _make_context(image: DicomImage, *, name: str) -> list[Dataset]:
         make_text(HAS_OBS_CONTEXT, rows.DEVICE_MANUFACTURER, MANUFACTURER),
         make_text(HAS_OBS_CONTEXT, rows.DEVICE_MODEL, image.model.name),
     ]
-
-
-def _refer(item: Dataset) -> Dataset:
-    reference = Dataset()
-    reference.ReferencedSOPClassUID = item.SOPClassUID
-    reference.ReferencedSOPInstanceUID = item.SOPInstanceUID
-    return reference

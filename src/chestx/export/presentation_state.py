@@ -12,9 +12,17 @@ import numpy as np
 from pydicom import Dataset
 from pydicom.uid import GrayscaleSoftcopyPresentationStateStorage
 
-from chestx.domain import CAVEAT, Finding, FindingDecision, ImageHeader, Report, UsageError
+from chestx.domain import (
+    CAVEAT,
+    Decision,
+    Finding,
+    FindingDecision,
+    ImageHeader,
+    Report,
+    UsageError,
+)
 from chestx.export.content_items import to_plain_text
-from chestx.export.dicom_common import ObjectKind, complete_object, make_image_reference, to_line
+from chestx.export.dicom_common import ObjectKind, complete_object, make_reference, to_line
 from chestx.export.dicom_source import DicomImage
 from chestx.export.presentation_grayscale import NoPresentationStateError, add_grayscale
 from chestx.rendering.contours import Region, find_regions
@@ -72,9 +80,7 @@ def make_presentation_state(image: DicomImage) -> Dataset:
         )
     dataset = Dataset()
     dataset.SOPClassUID = GrayscaleSoftcopyPresentationStateStorage
-    dataset.Modality = "PR"
     _add_identification(dataset)
-    _add_body_part(dataset, image.attributes)
     _add_relationship(dataset, image)
     _add_displayed_area(dataset, report.header, image.attributes)
     _add_annotations(dataset, report)
@@ -90,18 +96,10 @@ def _add_identification(dataset: Dataset) -> None:
     dataset.ContentCreatorName = "chestx^AI"
 
 
-def _add_body_part(dataset: Dataset, attributes: Dataset) -> None:
-    """The chest is no paired part; for any other a Laterality is asked for (PS3.3 C.7.3.1)."""
-    if attributes.get("BodyPartExamined") == "CHEST":
-        dataset.BodyPartExamined = "CHEST"
-    else:
-        dataset.Laterality = attributes.get("Laterality", "")
-
-
 def _add_relationship(dataset: Dataset, image: DicomImage) -> None:
     series = Dataset()
     series.SeriesInstanceUID = image.attributes.SeriesInstanceUID
-    series.ReferencedImageSequence = [make_image_reference(image)]
+    series.ReferencedImageSequence = [make_reference(image.attributes)]
     dataset.ReferencedSeriesSequence = [series]
 
 
@@ -159,6 +157,9 @@ def _write_texts(report: Report) -> list[Dataset]:
         answer = write_headline(report.decision, report.findings, report.any_finding)
     else:
         answer = report.interpretation
+    if report.decision is Decision.NEGATIVE:
+        # The word alone over a radiograph would read as a normal one.
+        answer = f"{answer}\n{report.interpretation}"
     # Not every viewer wraps a line, and the last words of this one must not fall off.
     caveat = CAVEAT.replace(". A ", ".\nA ")
     return [

@@ -26,7 +26,7 @@ from chestx.export.dicom_common import (
     complete_object,
     find_local_time,
     make_code,
-    make_image_reference,
+    make_reference,
 )
 from chestx.export.dicom_source import DicomImage
 from chestx.rendering.bands import Picture
@@ -78,7 +78,7 @@ def make_secondary_capture(image: DicomImage) -> Dataset:
 
 
 def _put_derivation(dataset: Dataset, image: DicomImage, report: Report) -> None:
-    source = make_image_reference(image)
+    source = make_reference(image.attributes)
     source.PurposeOfReferenceCodeSequence = [make_code(SOURCE_IMAGE)]
     source.SpatialLocationsPreserved = "NO"
     dataset.SourceImageSequence = [source]

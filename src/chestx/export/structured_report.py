@@ -10,24 +10,15 @@ from copy import deepcopy
 from typing import Any
 
 from pydicom import Dataset
-from pydicom.charset import convert_encodings, default_encoding
-from pydicom.dataelem import RawDataElement
-from pydicom.tag import Tag
 from pydicom.uid import Comprehensive3DSRStorage, ComprehensiveSRStorage
 
 from chestx.domain import UsageError
-from chestx.export.dicom_charset import choose_character_set
-from chestx.export.dicom_common import (
-    ObjectKind,
-    complete_object,
-    make_code,
-    make_image_reference,
-)
+from chestx.export.content_items import put_document
+from chestx.export.dicom_common import ObjectKind, complete_object, list_evidence
 from chestx.export.dicom_identity import describe_speaker
 from chestx.export.dicom_source import DicomImage
 from chestx.export.structured_report_codes import REPORT
 from chestx.export.structured_report_content import make_content
-from chestx.export.structured_report_items import Item, encode_items, list_texts
 from chestx.terminology import HEATMAP_CODES
 
 LOCAL_SCHEME = "99CHESTX"
@@ -54,53 +45,25 @@ def make_structured_report(
     """
     _check(images, heatmap)
     dataset = Dataset()
-    dataset.ValueType = "CONTAINER"
-    dataset.ContinuityOfContent = "SEPARATE"
-    dataset.ConceptNameCodeSequence = [make_code(REPORT)]
-    dataset.ContentTemplateSequence = [_make_template()]
     dataset.SOPClassUID = Comprehensive3DSRStorage if is_3d else ComprehensiveSRStorage
     dataset.CompletionFlag = "COMPLETE"
     dataset.VerificationFlag = "UNVERIFIED"
     dataset.PreliminaryFlag = "PRELIMINARY"
-    first = images[0].attributes
-    dataset.ReferencedPerformedProcedureStepSequence = _copy_items(
-        first.get("ReferencedPerformedProcedureStepSequence")
+    # The step in which the report was made, never that of the images (PS3.3 C.17.1, note 3).
+    dataset.ReferencedPerformedProcedureStepSequence = []
+    dataset.PerformedProcedureCodeSequence = _copy_items(
+        images[0].attributes.get("ProcedureCodeSequence")
     )
-    dataset.PerformedProcedureCodeSequence = _copy_items(first.get("ProcedureCodeSequence"))
-    dataset.CurrentRequestedProcedureEvidenceSequence = [_make_evidence(images)]
+    dataset.CurrentRequestedProcedureEvidenceSequence = list_evidence(
+        image.attributes for image in images
+    )
     if requests := list(_make_requests(images)):
         dataset.ReferencedRequestSequence = requests
     dataset.CodingSchemeIdentificationSequence = [_identify_scheme()]
     variant = "" if is_3d else " comprehensive"
     complete_object(dataset, images, kind=ObjectKind.SR, variant=variant)
-    _put_content(dataset, make_content(images, heatmap=heatmap))
+    put_document(dataset, REPORT, make_content(images, heatmap=heatmap), template="1500")
     return dataset
-
-
-def _put_content(dataset: Dataset, content: Sequence[Item]) -> None:
-    """Puts the content in as it will be written; pydicom reads it when it is asked for.
-
-    It comes last, since the texts of the rest may have changed the character set.
-    """
-    stated = dataset.get("SpecificCharacterSet") or ()
-    terms = (stated,) if isinstance(stated, str) else tuple(stated)
-    probe = Dataset()
-    probe.TextValue = "\n".join(text for text in list_texts(content) if not text.isascii())
-    if terms != (chosen := choose_character_set(probe, terms)):
-        dataset.SpecificCharacterSet = list(chosen) if len(chosen) > 1 else chosen[0]
-    encodings = convert_encodings(list(chosen)) if chosen else [default_encoding]
-    value = encode_items(content, encodings=encodings)
-    tag = Tag("ContentSequence")
-    dataset[tag] = RawDataElement(tag, "SQ", len(value), value, 0, False, True)
-    # So that pydicom writes the bytes as they are, and does not read and write them again.
-    dataset.set_original_encoding(False, True, encodings if chosen else default_encoding)
-
-
-def _make_template() -> Dataset:
-    item = Dataset()
-    item.MappingResource = "DCMR"
-    item.TemplateIdentifier = "1500"
-    return item
 
 
 def _check(images: Sequence[DicomImage], heatmap: str) -> None:
@@ -116,22 +79,6 @@ def _check(images: Sequence[DicomImage], heatmap: str) -> None:
 
 def _copy_items(sequence: Sequence[Dataset] | None) -> list[Dataset]:
     return [deepcopy(item) for item in sequence or ()]
-
-
-def _make_evidence(images: Sequence[DicomImage]) -> Dataset:
-    """Every object that the report refers to, by series. Source: PS3.3 C.17.2.1, Table 10-4."""
-    series: dict[str, Dataset] = {}
-    for image in images:
-        uid = str(image.attributes.SeriesInstanceUID)
-        if uid not in series:
-            series[uid] = Dataset()
-            series[uid].SeriesInstanceUID = uid
-            series[uid].ReferencedSOPSequence = []
-        series[uid].ReferencedSOPSequence.append(make_image_reference(image))
-    item = Dataset()
-    item.StudyInstanceUID = images[0].attributes.StudyInstanceUID
-    item.ReferencedSeriesSequence = list(series.values())
-    return item
 
 
 def _make_requests(images: Sequence[DicomImage]) -> Iterator[Dataset]:

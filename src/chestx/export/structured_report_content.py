@@ -11,12 +11,17 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from chestx import __version__
-from chestx.domain import ANY_FINDING, CAVEAT, Failure, Finding, FindingDecision, group_studies
+from chestx.domain import (
+    ANY_FINDING,
+    CAVEAT,
+    MANUFACTURER,
+    Failure,
+    Finding,
+    FindingDecision,
+    group_studies,
+)
 from chestx.export import structured_report_codes as rows
-from chestx.export.dicom_common import MANUFACTURER
-from chestx.export.dicom_identity import derive_device_uid, derive_tracking_uid
-from chestx.export.dicom_source import DicomImage
-from chestx.export.structured_report_items import (
+from chestx.export.content_items import (
     CONTAINS,
     HAS_ACQ_CONTEXT,
     HAS_CONCEPT_MOD,
@@ -31,7 +36,10 @@ from chestx.export.structured_report_items import (
     make_polygon,
     make_text,
     make_uid,
+    refer_to,
 )
+from chestx.export.dicom_identity import derive_device_uid, derive_tracking_uid
+from chestx.export.dicom_source import DicomImage
 from chestx.rendering.contours import Region, find_regions
 from chestx.terminology import (
     CERTAINTY_OF_FINDING,
@@ -283,7 +291,7 @@ def _make_region_group(
 
 
 def _refer(image: DicomImage) -> ObjectReference:
-    return ObjectReference(str(image.attributes.SOPClassUID), str(image.attributes.SOPInstanceUID))
+    return refer_to(image.attributes, was_read=image.report is not None)
 
 
 def _make_group(content: Sequence[Item], *, template: str = "1501") -> Item:

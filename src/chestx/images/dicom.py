@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from chestx.domain import ImageHeader, Limits, Radiograph, UnreadableImageError
+from chestx.domain import MANUFACTURER, ImageHeader, Limits, Radiograph, UnreadableImageError
 from chestx.images.dicom_colour import convert_to_grey
 from chestx.images.dicom_dataset import PIXEL_TAGS, Tag
 from chestx.images.dicom_decode import decode_pixels, name_uid
@@ -70,6 +70,10 @@ def _require_image(file: DicomFile) -> None:
     has_pixels = any(tag in data_set for tag in PIXEL_TAGS)
     if not has_pixels and uid and "Image Storage" not in name_uid(uid):
         raise UnreadableImageError(f"expected an image, got {name_uid(uid)}")
+    if data_set.read_text(Tag.Manufacturer) == MANUFACTURER:
+        raise UnreadableImageError(
+            "expected a radiograph, got a result of chestx itself; give the image it was made of"
+        )
     intent = data_set.read_text(Tag.PresentationIntentType).upper()
     if intent == "FOR PROCESSING" or uid in _FOR_PROCESSING:
         raise UnreadableImageError(

@@ -20,6 +20,7 @@ LATERAL_VIEWS = frozenset({"LL", "RL", "LLAT", "RLAT", "LAT", "LATERAL", "L"})
 REFERENCE_ARRAYS = frozenset({"mean", "directions", "scales", "residual_scale"})
 """Names of the arrays that ``fit_reference`` gives."""
 
+_TERM = re.compile(r"[A-Z0-9_]{1,16}")
 _MONTHS_BELOW_YEARS = 2
 
 
@@ -179,14 +180,24 @@ def _split_words(value: str) -> set[str]:
     return set(re.findall(r"[A-Z0-9]+", value.upper()))
 
 
+def _quote(value: str) -> str:
+    """A value as it may stand in our sentence: a defined term, or visibly somebody else's words.
+
+    A file must not speak to the reader through us. Sixteen characters is the longest code string.
+    """
+    stated = " ".join(value.upper().split())
+    if _TERM.fullmatch(stated):
+        return stated
+    return f"'{stated[:16]}'" if len(stated) <= 16 else f"'{stated[:16]}...'"
+
+
 def _judge_value(
     code: str, keyword: str, value: str, accepted: tuple[str, ...]
 ) -> list[ScopeReason]:
     words = _split_words(value)
     if not words or not accepted or words & {term.upper() for term in accepted}:
         return []
-    stated = " ".join(value.upper().split())
-    sentence = f"DICOM {keyword} is {stated}; the model answers for {', '.join(accepted)}."
+    sentence = f"DICOM {keyword} is {_quote(value)}; the model answers for {', '.join(accepted)}."
     return [ScopeReason(code, sentence)]
 
 
@@ -199,9 +210,8 @@ def _judge_view(header: ImageHeader, accepted: tuple[str, ...]) -> list[ScopeRea
     )
     for keyword, value, lateral in places:
         if accepted and _split_words(value) & lateral:
-            stated = " ".join(value.upper().split())
             sentence = (
-                f"DICOM {keyword} is {stated}, a lateral view; "
+                f"DICOM {keyword} is {_quote(value)}, a lateral view; "
                 f"the model answers for {', '.join(accepted)}."
             )
             return [ScopeReason("lateral", sentence)]
