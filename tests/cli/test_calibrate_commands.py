@@ -63,7 +63,7 @@ def test_calibrating_writes_a_model_that_runs(
     ("options", "message"),
     [
         (["--split", "test"], "expected validation images, got test"),
-        (["--split", "train"], "--split train: expected rows of this split in site.csv, got none"),
+        (["--split", "train"], "split train: expected rows of this split in site.csv, got none"),
         (["--threshold", "best"], "threshold: expected sensitivity=S"),
         (["--threshold-for", "youden"], "--threshold-for: expected FINDING:RULE"),
         (["--abstain", "often"], "abstention: expected error=RATIO@SHARE"),

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from chestx.domain import LabelRole, UsageError
+from chestx.domain import LabelRole, Precision, UsageError
 from chestx.evaluation.recalibrate import CalibrationRules
 from chestx.evaluation.rules import AbstentionRule, ThresholdRule
 from chestx.learning.publishing import (
@@ -22,6 +22,7 @@ from chestx.learning.publishing import (
 )
 from chestx.learning.run import run_training
 from chestx.models.classifier import Classifier
+from chestx.models.folder import load_model_folder
 from chestx.models.scope import Reference, fit_reference
 
 pytestmark = pytest.mark.torch
@@ -82,7 +83,9 @@ def published(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         abstention=AbstentionRule("none"),
         keep_temperature=True,
     )
-    publish_run(run, out, texts=TEXTS, rules=rules, workers=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("chestx.evaluation.precision.MIN_IMAGES", 20)
+        publish_run(run, out, texts=TEXTS, rules=rules, precisions=[Precision.INT8], workers=0)
     return out
 
 
@@ -95,14 +98,14 @@ def test_the_folder_is_a_model_that_runs_and_knows_its_answers(published: Path) 
     assert card.labels[1].caveat == "Made of noise."
     assert card.any_finding is not None
     assert card.scope.max_distance is not None
-    assert sorted(path.name for path in published.iterdir()) == [
+    assert {path.name for path in published.iterdir()} - {"model.int8.onnx"} == {
         "LICENSE",
         "README.md",
         "card.json",
         "model.onnx",
         "model.safetensors",
         "reference.npz",
-    ]
+    }
 
 
 def test_thresholds_maps_and_figures_come_from_validation_images(published: Path) -> None:
@@ -128,6 +131,14 @@ def test_maps_mean_evidence_against_the_other_labels(published: Path, samples: P
     [prediction] = classifier.predict(cv2.resize(image, (64, 64))[None])
     np.testing.assert_allclose(prediction.maps.sum(axis=0), 0, atol=1e-4)
     np.testing.assert_allclose(prediction.logits.sum(), 0, atol=1e-4)
+
+
+def test_variants_are_compared_on_the_runs_validation_images(published: Path) -> None:
+    [variant] = load_model_folder(published).card.precisions
+    assert (variant.precision, variant.images) == (Precision.INT8, 40)
+    assert variant.data == "validation images of the run"
+    assert (published / "model.int8.onnx").exists() is variant.kept
+    Classifier.load(published, precision="int8" if variant.kept else "f32", threads=1).check()
 
 
 def test_nothing_that_is_there_is_overwritten(run: Path, published: Path) -> None:

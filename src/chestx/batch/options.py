@@ -51,6 +51,7 @@ class BatchOptions:
         objects: which of ``OBJECT_KINDS`` are written there.
         sr: form of the structured report.
         runtime: ``openvino`` or ``onnxruntime``.
+        device: where onnxruntime computes: ``cpu``, ``cuda`` or ``tensorrt``.
         workers: child processes that decode; None for one a core.
         threads: calls of the model at once; None for one a core.
         batch_size: the most images of one call.
@@ -67,6 +68,7 @@ class BatchOptions:
     objects: tuple[str, ...] = DEFAULT_OBJECTS
     sr: Literal["comprehensive-3d", "comprehensive"] = "comprehensive-3d"
     runtime: Literal["openvino", "onnxruntime"] = "openvino"
+    device: Literal["cpu", "cuda", "tensorrt"] = "cpu"
     workers: int | None = None
     threads: int | None = None
     batch_size: int = 8

@@ -19,6 +19,7 @@ from chestx.cli.manifest import (
     read_manifest_options,
     say_reading,
 )
+from chestx.cli.optimize import PrecisionOption
 from chestx.domain import CAVEAT, UsageError
 
 if TYPE_CHECKING:
@@ -167,6 +168,7 @@ def commission(
     labels: LabelsOption = None,
     rename: RenameOption = None,
     where: WhereOption = None,
+    precision: PrecisionOption = "f32",
     seed: SeedOption = 0,
     repeats: Annotated[int, typer.Option("--repeats", help="Draws of each interval.")] = 1000,
     workers: WorkersOption = None,
@@ -189,7 +191,7 @@ def commission(
     table = read_manifest_options(
         manifest, columns=columns, labels=labels, rename=rename, where=where
     )
-    classifier = _load(model)
+    classifier = _load(model, precision=precision)
     outcomes = _collect(classifier, table, workers)
     result = run_commission(
         outcomes,
@@ -244,10 +246,10 @@ def read_rules(
     )
 
 
-def _load(model: str) -> Classifier:
+def _load(model: str, *, precision: str = "f32") -> Classifier:
     from chestx.models.classifier import Classifier
 
-    return Classifier.load(None if model == "default" else model)
+    return Classifier.load(None if model == "default" else model, precision=precision)
 
 
 def _collect(classifier: Classifier, table: ManifestTable, workers: int | None) -> Outcomes:

@@ -20,6 +20,7 @@ from chestx.cli.manifest import (
     read_manifest_options,
     say_reading,
 )
+from chestx.cli.optimize import PrecisionOption
 from chestx.domain import CAVEAT, UsageError
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def evaluate(
         int | None,
         typer.Option("--threads", help="Calls of the model at once; default: one a core."),
     ] = None,
+    precision: PrecisionOption = "f32",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier evaluation in the folder.")
     ] = False,
@@ -102,6 +104,11 @@ def evaluate(
     from chestx.evaluation.run import EvaluationOptions, evaluate_model, prepare_folder
     from chestx.models.classifier import Classifier
 
+    if card is not None and precision != "f32":
+        raise UsageError(
+            f"--card: expected --precision f32, got {precision}; the figures of a card are those "
+            "of the network itself"
+        )
     conditions = [*(where or []), *([f"split={split}"] if split is not None else [])]
     table = read_manifest_options(
         manifest, columns=column, labels=labels, rename=rename, where=conditions
@@ -110,7 +117,7 @@ def evaluate(
         raise UsageError(f"--card {str(card)!r}: expected a name that is free, got one in use")
     prepare_folder(output, overwrite=overwrite)
     other = None if compare is None else Classifier.load(_name_model(compare), threads=threads)
-    classifier = Classifier.load(_name_model(model), threads=threads)
+    classifier = Classifier.load(_name_model(model), threads=threads, precision=precision)
     options = EvaluationOptions(
         data=", ".join([manifest.name, *conditions]),
         by=tuple(by or ()),

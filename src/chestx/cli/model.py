@@ -1,4 +1,4 @@
-"""``chestx model list|show|verify|import``."""
+"""``chestx model list|show|verify|import|optimize``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from chestx.cli.console import make_console, make_printable, say
+from chestx.cli.optimize import PrecisionOption, optimize_model
 from chestx.domain import CAVEAT, Activation, UsageError
 from chestx.learning.importing_description import (
     Gives,
@@ -59,16 +60,19 @@ def show_model(model: ModelArgument = None) -> None:
 
 
 @app.command("verify")
-def verify_model(model: ModelArgument = None) -> None:
+def verify_model(model: ModelArgument = None, precision: PrecisionOption = "f32") -> None:
     """Check every file of a model folder against its checksum, and that the network runs."""
     from chestx.models.classifier import Classifier
     from chestx.models.folder import resolve_model
 
-    classifier = Classifier.load(resolve_model(model))
+    classifier = Classifier.load(resolve_model(model), precision=precision)
     classifier.check()
-    say(f"{classifier.identity}: every file is as its card says, and the network runs")
+    at = f" at {classifier.identity.precision}" if classifier.identity.precision != "f32" else ""
+    say(f"{classifier.identity}: every file is as its card says, and the network runs{at}")
     say(CAVEAT)
 
+
+app.command("optimize")(optimize_model)
 
 _ONNX = "ONNX:"
 

@@ -17,7 +17,9 @@ from chestx.cli.console import (
     say,
     show_progress,
 )
+from chestx.cli.optimize import PrecisionOption
 from chestx.domain import CAVEAT, Decision, ModelIdentity, UsageError
+from chestx.models.devices import Device
 
 if TYPE_CHECKING:
     from chestx.batch.options import BatchOptions, BatchSummary, ObjectSummary
@@ -134,6 +136,10 @@ def predict(
     runtime: Annotated[
         RuntimeName, typer.Option("--runtime", help="What computes the network.")
     ] = RuntimeName.OPENVINO,
+    precision: PrecisionOption = "f32",
+    device: Annotated[
+        Device, typer.Option("--device", help="Where onnxruntime computes.")
+    ] = Device.CPU,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")] = False,
     log_json: Annotated[
         bool, typer.Option("--log-json", help="Events as JSON lines on standard error.")
@@ -167,6 +173,7 @@ def predict(
         objects=parse_objects(objects),
         sr=(sr or ReportForm.COMPREHENSIVE_3D).value,
         runtime=runtime.value,
+        device=device.value,
         workers=workers,
         threads=threads,
         batch_size=batch_size,
@@ -180,7 +187,12 @@ def predict(
         skip_objects=True,
     )
     classifier = Classifier.load(
-        model, runtime=options.runtime, threads=threads, site_profile=site_profile
+        model,
+        runtime=options.runtime,
+        threads=threads,
+        site_profile=site_profile,
+        precision=precision,
+        device=device,
     )
     prepare_folders(output, options=options, overwrite=overwrite, resume=resume)
     log.info("started", extra={"fields": {"images": len(found.paths)}})
@@ -231,7 +243,8 @@ def _print_summary(
     say(f"results in {summary.output}/: {page}results.csv, studies.csv, run.json")
     if summary.objects is not None:
         _print_objects(summary.objects, folder=options.dicom)
-    say(f"model {identity}; {describe_calibration(identity)}")
+    at = "" if identity.precision == "f32" else f" at {identity.precision}"
+    say(f"model {identity}{at}; {describe_calibration(identity)}")
     say(CAVEAT)
 
 

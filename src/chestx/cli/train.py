@@ -20,6 +20,7 @@ from chestx.cli.calibrate import (
     read_rules,
 )
 from chestx.cli.console import say
+from chestx.cli.optimize import print_variant
 from chestx.domain import CAVEAT, ChestxError
 
 if TYPE_CHECKING:
@@ -91,12 +92,21 @@ def publish(
     threshold_for: ThresholdForOption = None,
     abstain: AbstainOption = "error=0.5@0.1",
     keep_temperature: KeepTemperatureOption = False,
+    precisions: Annotated[
+        str,
+        typer.Option(
+            "--precisions",
+            help="Which of bf16, int8 are tried as well, with commas; default: none.",
+            show_default=False,
+        ),
+    ] = "",
     workers: WorkersOption = None,
     quiet: QuietOption = False,
 ) -> None:
     """Make a model folder of the best weights of a run, calibrated on its validation images."""
     with _training_installed():
         from chestx.learning.publishing import CardTexts, publish_run, read_card_texts
+        from chestx.models.precision import parse_variants
     texts = (
         CardTexts(
             name=run.resolve().name,
@@ -112,6 +122,7 @@ def publish(
         texts=texts,
         rules=read_rules(threshold, threshold_for, abstain, keep_temperature),
         manifest=manifest,
+        precisions=parse_variants(precisions),
         workers=workers,
         on_stage=None if quiet else say,
     )
@@ -278,6 +289,8 @@ def _print_model(card: ModelCard, output: Path) -> None:
         if label.operating_point is not None:
             say(f"{label.key}: threshold {label.operating_point.threshold:.3f}")
     say(f"temperature {card.temperature:.4g}")
+    for variant in card.precisions:
+        print_variant(variant)
     say(f"model {card.name} {card.version} in {output}/")
     say("measure it on images that were not used here: chestx evaluate")
     say(CAVEAT)

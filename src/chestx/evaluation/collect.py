@@ -76,6 +76,7 @@ def collect_outcomes(
     limits: Limits | None = None,
     keep_embeddings: bool = True,
     on_image: Callable[[int, int], None] | None = None,
+    on_report: Callable[[int, Report], None] | None = None,
 ) -> Outcomes:
     """Puts every image of a manifest to a model and keeps every answer, refusals too.
 
@@ -89,6 +90,7 @@ def collect_outcomes(
         workers, threads, limits: of :class:`~chestx.analysis.Analyzer`.
         keep_embeddings: False leaves them without features, and probes without material.
         on_image: is called with how many are done and how many there are.
+        on_report: is called with the row and the whole answer of each image that was read.
 
     Raises:
         UsageError: no label of the manifest is one of the model's, no image is left, or a
@@ -112,6 +114,8 @@ def collect_outcomes(
         )
         for row, answer in enumerate(answers):
             kept.store(row, answer)
+            if on_report is not None and answer.report is not None:
+                on_report(row, answer.report)
             if on_image is not None:
                 on_image(row + 1, len(examples))
     return Outcomes(

@@ -182,7 +182,7 @@ def list_pairs(first: Outcomes, second: Outcomes) -> list[Pair]:
             is_same=same[one.key],
             is_ranked_alike=ranked[one.key],
         )
-        for key, rows in _list_slices(first)
+        for key, rows in list_slices(first)
         for one in asked
     ]
 
@@ -203,7 +203,8 @@ def _are_ranked_alike(first: Answers, second: Answers) -> bool:
     return bool(np.array_equal(ours, theirs) and ours.max() > 0)
 
 
-def _list_slices(outcomes: Outcomes) -> list[tuple[str, Int[np.ndarray, " rows"]]]:
+def list_slices(outcomes: Outcomes) -> list[tuple[str, Int[np.ndarray, " rows"]]]:
+    """All images, then those of each source where there are several: key and rows."""
     slices = [(ALL, np.arange(len(outcomes)))]
     sources = np.array(outcomes.attributes.get("source", ("",) * len(outcomes)))
     names = np.unique(sources)

@@ -73,7 +73,7 @@ def take_calibration_rows(
     if not kept:
         present = sorted({example.split or "(empty)" for example in examples})
         raise UsageError(
-            f"--split {split}: expected rows of this split in {name}, got none; "
+            f"split {split}: expected rows of this split in {name}, got none; "
             f"it has {', '.join(present)}"
         )
     manifest = replace(table.manifest, examples=kept)

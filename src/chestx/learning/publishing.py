@@ -8,7 +8,7 @@ import json
 import os
 import tempfile
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from chestx.domain import (
     LabelRole,
     ModelCard,
     OperatingPoint,
+    Precision,
     ScopeSpec,
     UsageError,
 )
@@ -38,11 +39,20 @@ from chestx.learning.backbones import build_network
 from chestx.learning.config import TrainConfig, config_from_table
 from chestx.learning.dataset import LabelledImages, prepare_split
 from chestx.learning.export import export_network
+from chestx.learning.optimising import try_variants
 from chestx.learning.published import encode_weights
+from chestx.learning.quantising import CALIBRATION_IMAGES
 from chestx.learning.training import BEST, load_best
 from chestx.models.card import FORMAT_VERSION, card_to_json, render_card
 from chestx.models.classifier import KNOWN_LOGITS, KNOWN_PIXELS, Classifier, apply_temperature
-from chestx.models.folder import CARD, MODEL, REFERENCE, WEIGHTS, load_model_folder
+from chestx.models.folder import (
+    CARD,
+    INT8_MODEL,
+    MODEL,
+    REFERENCE,
+    WEIGHTS,
+    load_model_folder,
+)
 from chestx.models.runtime import Runtime, load_runtime
 from chestx.models.scope import COMPONENTS, Reference, fit_reference
 
@@ -109,6 +119,7 @@ def publish_run(
     texts: CardTexts,
     rules: CalibrationRules | None = None,
     manifest: Path | None = None,
+    precisions: Sequence[Precision] = (),
     workers: int | None = None,
     on_stage: Callable[[str], None] | None = None,
 ) -> ModelCard:
@@ -123,6 +134,8 @@ def publish_run(
         texts: what a person says of it.
         rules: of thresholds and abstention.
         manifest: where it lies now, if it was moved; its content must be the same.
+        precisions: variants that are compared with f32 on the validation images, and kept
+            where they answer alike.
         workers: child processes that decode.
         on_stage: is told what is done.
 
@@ -172,6 +185,19 @@ def publish_run(
             card, arrays = _calibrate(draft, card, arrays, table, config, rules, workers)
             _write_folder(draft, card, arrays)
             Classifier.load(draft, threads=1).check()
+            if precisions:
+                variants, contents = try_variants(
+                    load_model_folder(draft),
+                    _take_validation(table, config),
+                    lambda: _draw_pixels(images),
+                    precisions=precisions,
+                    data="validation images of the run",
+                    workers=workers,
+                    on_stage=tell,
+                )
+                for file, content in contents.items():
+                    (draft / file).write_bytes(content)
+                _write_folder(draft, replace(card, precisions=variants), arrays)
             draft.rename(out)
     except OSError as error:
         raise ChestxError(f"{str(out)!r} cannot be written: {error.strerror or error}") from error
@@ -209,6 +235,12 @@ def _read_same_manifest(path: Path, config: TrainConfig, record: dict[str, Any])
             f"({record['manifest_sha256'][:12]}), got another ({table.sha256[:12]})"
         )
     return table
+
+
+def _draw_pixels(images: LabelledImages) -> UInt8[np.ndarray, "images size size"]:
+    """Training images for the ranges of an int8 graph, spread over all of them."""
+    rows = np.linspace(0, len(images) - 1, min(CALIBRATION_IMAGES, len(images))).astype(int)
+    return np.array(images.pixels[np.unique(rows)])
 
 
 def _fit_arrays(runtime: Runtime, images: LabelledImages, size: int) -> dict[str, np.ndarray]:
@@ -422,6 +454,8 @@ def _write_folder(draft: Path, card: ModelCard, arrays: dict[str, np.ndarray]) -
     np.savez(buffer, allow_pickle=False, **dict(sorted(arrays.items())))
     (draft / REFERENCE).write_bytes(buffer.getvalue())
     (draft / "README.md").write_text(render_card(card), encoding="utf-8")
-    names = (MODEL, WEIGHTS, REFERENCE, "LICENSE", "README.md")
+    names = [MODEL, WEIGHTS, REFERENCE, "LICENSE", "README.md"]
+    if (draft / INT8_MODEL).exists():
+        names.append(INT8_MODEL)
     files = {name: hashlib.sha256((draft / name).read_bytes()).hexdigest() for name in names}
     (draft / CARD).write_text(card_to_json(replace(card, files=files)), encoding="utf-8")

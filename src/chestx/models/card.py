@@ -17,6 +17,7 @@ from chestx.domain import (
     Label,
     ModelCard,
     OperatingPoint,
+    PrecisionVariant,
     ScopeSpec,
 )
 from chestx.models.records import build_record, parse_json
@@ -24,6 +25,8 @@ from chestx.models.records import build_record, parse_json
 _HEATMAPS = {
     "occlusion": "occlusion; parts of the image are hidden in turn and the network is asked again"
 }
+
+_PRECISIONS = "precisions"
 
 FORMAT_VERSION = 1
 """Layout of the model folder that this version reads and writes."""
@@ -38,6 +41,9 @@ def card_from_json(text: str) -> ModelCard:
     """
     document = parse_json(text, where="card.json")
     _check_format_version(document)
+    if isinstance(document, dict):
+        # A card without is of a model whose variants nobody tried.
+        document.setdefault(_PRECISIONS, [])
     card = build_record(ModelCard, document, where="card.json")
     _check_ranges(card)
     return card
@@ -46,6 +52,8 @@ def card_from_json(text: str) -> ModelCard:
 def card_to_json(card: ModelCard) -> str:
     """Writes a model card; equal cards give equal text, so its checksum is stable."""
     document = dataclasses.asdict(card)
+    if not card.precisions:
+        del document[_PRECISIONS]
     return (
         json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
     )
@@ -100,6 +108,7 @@ def render_card(card: ModelCard, *, checksum: str = "") -> str:
         f"## Which images it answers for\n\n{_scope_list(card.scope)}",
         f"## Input and heatmap\n\n{_input_sentence(card)}",
         f"## Measured performance\n\n{_figure_table(card.performance)}",
+        *([f"## Precision\n\n{_precision_text(card)}"] if card.precisions else []),
         f"## Limitations\n\n{_bullets(card.limitations)}",
         f"## Training\n\n{_nested(card.training)}",
         f"## Licence of the weights\n\n{card.licence}",
@@ -186,6 +195,28 @@ def _figure_table(figures: tuple[Figure, ...]) -> str:
         cells = (figure.name, figure.subject, figure.data, str(figure.n), f"{figure.value:.3f}")
         rows.append("| " + " | ".join(map(_cell, (*cells, interval, figure.note))) + " |")
     return "\n".join(rows)
+
+
+def _precision_text(card: ModelCard) -> str:
+    tried = [_describe_variant(variant) for variant in card.precisions]
+    return "\n\n".join(
+        ("It computes in single precision (f32) unless another one is asked for.", *tried)
+    )
+
+
+def _describe_variant(variant: PrecisionVariant) -> str:
+    worst = "\n".join(f"- {figure}" for figure in variant.failed[:5])
+    verdict = (
+        f"kept; all {len(variant.figures)} figures are within their limits."
+        if variant.kept
+        else f"**refused; it cannot be run.** {len(variant.failed)} of {len(variant.figures)} "
+        f"figures are beyond their limits, these the furthest:\n\n{worst}"
+    )
+    return (
+        f"**{variant.precision.value}** ({variant.speed:.2f} times as fast on one thread; "
+        f"{variant.made_by}), compared with f32 on {variant.images} images ({variant.data}): "
+        f"{verdict}"
+    )
 
 
 def _nested(value: Any, *, indent: int = 0) -> str:

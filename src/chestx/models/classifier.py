@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -15,10 +16,14 @@ from chestx.domain import (
     InvalidModelError,
     ModelCard,
     ModelIdentity,
+    Precision,
     Prediction,
+    UsageError,
 )
+from chestx.models.devices import Device
 from chestx.models.ensemble import EnsembleReference, load_ensemble
-from chestx.models.folder import ModelFolder, load_model_folder, resolve_model
+from chestx.models.folder import INT8_MODEL, ModelFolder, load_model_folder, resolve_model
+from chestx.models.precision import check_kept, parse_precision
 from chestx.models.runtime import Runtime, RuntimeKind, count_usable_cores, load_runtime
 from chestx.models.scope import REFERENCE_ARRAYS, Reference
 from chestx.models.site import (
@@ -39,7 +44,12 @@ class Classifier:
     """A verified model folder with a runtime. Its methods may be called from several threads."""
 
     def __init__(
-        self, folder: ModelFolder, runtime: Runtime, *, site_profile: SiteProfile | None = None
+        self,
+        folder: ModelFolder,
+        runtime: Runtime,
+        *,
+        site_profile: SiteProfile | None = None,
+        precision: Precision = Precision.F32,
     ) -> None:
         """Joins a folder and the runtime of its graph.
 
@@ -47,6 +57,7 @@ class Classifier:
             folder: verified.
             runtime: of its graph.
             site_profile: temperature and thresholds of the place where it speaks.
+            precision: in which the runtime computes.
 
         Raises:
             InvalidModelError: the graph or the reference is not the one that the card describes.
@@ -55,9 +66,10 @@ class Classifier:
         _check_graph(folder.card, runtime)
         self.folder = folder
         self.site_profile = site_profile
-        self._card, self._identity = folder.card, folder.identity
+        self._card = folder.card
+        self._identity = replace(folder.identity, precision=precision.value)
         if site_profile is not None:
-            self._identity = identify_with_profile(folder.identity, site_profile)
+            self._identity = identify_with_profile(self._identity, site_profile)
             self._card = apply_site_profile(folder.card, site_profile)
         self._reference = _read_reference(folder, runtime)
         self._runtime = runtime
@@ -70,6 +82,8 @@ class Classifier:
         runtime: RuntimeKind = "openvino",
         threads: int | None = None,
         site_profile: str | os.PathLike[str] | None = None,
+        precision: str = Precision.F32,
+        device: Device = Device.CPU,
     ) -> Classifier:
         """Finds, verifies and compiles a model.
 
@@ -80,20 +94,27 @@ class Classifier:
             threads: how many calls of ``predict`` may compute at once; None for one a core.
             site_profile: file that ``chestx commission`` wrote; None for the card's own
                 temperature and thresholds.
+            precision: ``f32``, or a variant that the card keeps.
+            device: where onnxruntime computes.
 
         Raises:
             InvalidModelError: the folder, its graph or the profile cannot be trusted.
-            UsageError: no such model or runtime, or a profile of another model.
+            UsageError: no such model or runtime, a profile of another model or precision, or
+                a precision that the card does not keep.
+            ChestxError: this processor cannot compute in that precision.
         """
+        chosen = parse_precision(precision)
         profile = None if site_profile is None else load_site_profile(site_profile)
         folder = load_model_folder(resolve_model(path_or_name))
-        count = count_usable_cores() if threads is None else threads
-        network = (
-            load_ensemble(folder, kind=runtime, threads=count)
-            if folder.ensemble
-            else load_runtime(folder.graph, kind=runtime, threads=count)
+        check_kept(folder.card, chosen)
+        network = load_network(
+            folder,
+            kind=runtime,
+            threads=count_usable_cores() if threads is None else threads,
+            precision=chosen,
+            device=device,
         )
-        return cls(folder, network, site_profile=profile)
+        return cls(folder, network, site_profile=profile, precision=chosen)
 
     @property
     def card(self) -> ModelCard:
@@ -127,6 +148,12 @@ class Classifier:
         """
         return None if self._reference is None else self._reference.distance(embedding)
 
+    @property
+    def _allowed_gap(self) -> float:
+        """Of the known logits beyond the tolerance: none for f32."""
+        variant = self._card.find_precision(Precision(self._identity.precision))
+        return 0.0 if variant is None else 2 * variant.known_gap
+
     def check(self) -> None:
         """Runs the images whose answers the folder holds, and compares.
 
@@ -135,7 +162,8 @@ class Classifier:
 
         Raises:
             InvalidModelError: the folder holds none, or some of another form, or the
-                logits differ by more than 0.001.
+                logits differ by more than 0.001; those of a variant by more than that and
+                twice as far as where it was compared with f32.
         """
         reference = self.folder.reference
         if missing := {KNOWN_PIXELS, KNOWN_LOGITS} - reference.keys():
@@ -147,11 +175,32 @@ class Classifier:
         _check_known(pixels, logits, self._runtime)
         gap = float(np.abs(self._runtime.run(pixels[:, None]).logits - logits).max())
         # Written so that a gap that is not a number fails too.
-        if not gap <= _KNOWN_TOLERANCE:
+        if not gap <= _KNOWN_TOLERANCE + self._allowed_gap:
             raise InvalidModelError(
                 f"model.onnx: expected the logits that it gave when it was published, got some "
                 f"that differ by {gap:.3g}; do not use it on this machine"
             )
+
+
+def load_network(
+    folder: ModelFolder,
+    *,
+    kind: RuntimeKind = "openvino",
+    threads: int = 1,
+    precision: Precision = Precision.F32,
+    device: Device = Device.CPU,
+) -> Runtime:
+    """Compiles what a verified folder holds, whatever its card says of the precision.
+
+    Raises:
+        UsageError: the folder has no graph of that precision, or as of :func:`load_runtime`.
+    """
+    if folder.ensemble:
+        return load_ensemble(folder, kind=kind, threads=threads, precision=precision, device=device)
+    graph = folder.int8_graph if precision is Precision.INT8 else folder.graph
+    if not graph:
+        raise UsageError(f"{folder.identity}: expected {INT8_MODEL} for int8, it has none")
+    return load_runtime(graph, kind=kind, threads=threads, precision=precision, device=device)
 
 
 def load_model(
@@ -160,10 +209,15 @@ def load_model(
     runtime: RuntimeKind = "openvino",
     threads: int | None = None,
     site_profile: str | os.PathLike[str] | None = None,
+    precision: str = Precision.F32,
 ) -> Classifier:
     """A model that is ready to run; see :meth:`Classifier.load`."""
     return Classifier.load(
-        path_or_name, runtime=runtime, threads=threads, site_profile=site_profile
+        path_or_name,
+        runtime=runtime,
+        threads=threads,
+        site_profile=site_profile,
+        precision=precision,
     )
 
 

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from chestx.domain import ChestxError, InvalidModelError, ModelCard, UsageError
+from chestx.domain import ChestxError, InvalidModelError, ModelCard, Precision, UsageError
 from chestx.models.card import card_to_json, render_card
-from chestx.models.folder import CARD, ModelFolder, load_model_folder
+from chestx.models.folder import CARD, INT8_MODEL, MODEL, ModelFolder, load_model_folder
 
 README = "README.md"
 
@@ -28,13 +28,14 @@ def derive_model_folder(
 
     The README is rendered anew from the card and the checksums are taken anew; the network,
     its weights, the reference and the licence stay as they are where nothing else is given.
-    The folder appears whole or not at all.
+    The folder appears whole or not at all. Variants in other precisions stay only with the
+    network and the settings that they were compared with.
 
     Args:
         folder: where the files come from.
         out: the new folder; nothing of that name may be there.
         card: what the new folder says of itself; its ``files`` are not looked at.
-        contents: name of a file that the old folder has -> its new bytes.
+        contents: name of a file -> its bytes, in place of the old folder's or beside them.
 
     Returns:
         The new folder, verified.
@@ -45,6 +46,8 @@ def derive_model_folder(
     """
     if os.path.lexists(out):
         raise UsageError(f"{str(out)!r}: expected a name that is free, something is there already")
+    if MODEL in (contents or {}) or _decides_otherwise(folder.card, card):
+        card = replace(card, precisions=())
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as name:
@@ -57,10 +60,23 @@ def derive_model_folder(
     return load_model_folder(out)
 
 
+def _decides_otherwise(old: ModelCard, new: ModelCard) -> bool:
+    first, second = (
+        (
+            [(label.key, label.operating_point, label.map_scale) for label in card.labels],
+            (card.temperature, card.activation, card.any_finding, card.input, card.scope),
+        )
+        for card in (old, new)
+    )
+    return first != second
+
+
 def _fill(folder: ModelFolder, draft: Path, card: ModelCard, contents: Mapping[str, bytes]) -> None:
     new = {**contents, README: render_card(card).encode()}
     files = {}
-    for name, sha256 in folder.card.files.items():
+    int8 = card.find_precision(Precision.INT8)
+    left_out = set() if int8 is not None and int8.kept else {INT8_MODEL}
+    for name in sorted({*folder.card.files, *new} - left_out):
         # Files of an ensemble's members lie deeper.
         (draft / name).parent.mkdir(parents=True, exist_ok=True)
         if name in new:
@@ -68,7 +84,7 @@ def _fill(folder: ModelFolder, draft: Path, card: ModelCard, contents: Mapping[s
         else:
             shutil.copyfile(folder.path / name, draft / name)
         files[name] = _hash_file(draft / name)
-        if name not in new and files[name] != sha256:
+        if name not in new and files[name] != folder.card.files[name]:
             raise InvalidModelError(
                 f"{folder.path / name}: it was changed while it was copied; verify the folder"
             )

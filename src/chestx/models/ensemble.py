@@ -17,7 +17,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
-from chestx.domain import Activation, InvalidModelError, ModelCard
+from chestx.domain import Activation, InvalidModelError, ModelCard, Precision, UsageError
+from chestx.models.devices import Device
 from chestx.models.folder import ENSEMBLE, ModelFolder
 from chestx.models.records import build_record, parse_json
 from chestx.models.runtime import GraphShape, Outputs, Runtime, RuntimeKind, load_runtime
@@ -221,14 +222,22 @@ def _average_logits(
 
 
 def load_ensemble(
-    folder: ModelFolder, *, kind: RuntimeKind = "openvino", threads: int = 1
+    folder: ModelFolder,
+    *,
+    kind: RuntimeKind = "openvino",
+    threads: int = 1,
+    precision: Precision = Precision.F32,
+    device: Device = Device.CPU,
 ) -> EnsembleRuntime:
     """Compiles every member of a verified ensemble.
 
     Raises:
+        UsageError: int8, for which an ensemble has no graphs.
         InvalidModelError: the members are not those that ``ensemble.json`` names, or do not
             fit the card or each other.
     """
+    if precision is Precision.INT8:
+        raise UsageError("precision int8: expected a single model, got an ensemble")
     spec = EnsembleSpec.from_json(folder.ensemble)
     named = sorted(member.name for member in spec.members)
     if named != sorted(folder.members):
@@ -240,7 +249,9 @@ def load_ensemble(
     for name, member in folder.members.items():
         if reason := describe_mismatch(folder.card, member.card):
             raise InvalidModelError(f"member {name} ({member.identity}): {reason}")
-        runtimes[name] = load_runtime(member.graph, kind=kind, threads=threads)
+        runtimes[name] = load_runtime(
+            member.graph, kind=kind, threads=threads, precision=precision, device=device
+        )
         _check_shape(name, member.card, runtimes[name].shape)
     cards = {name: member.card for name, member in folder.members.items()}
     return EnsembleRuntime(spec, cards, runtimes)

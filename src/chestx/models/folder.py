@@ -26,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 
-from chestx.domain import InvalidModelError, ModelCard, ModelIdentity, UsageError
+from chestx.domain import InvalidModelError, ModelCard, ModelIdentity, Precision, UsageError
 from chestx.models.card import card_from_json
 from chestx.models.onnx_file import MAX_ONNX_BYTES
 
@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 
 CARD = "card.json"
 MODEL = "model.onnx"
+INT8_MODEL = "model.int8.onnx"
 REFERENCE = "reference.npz"
 WEIGHTS = "model.safetensors"
 ENSEMBLE = "ensemble.json"
@@ -61,6 +62,7 @@ class ModelFolder:
         identity: name, version and checksum, for every output.
         graph: bytes of ``model.onnx``, the very ones that were verified; empty for an ensemble.
         reference: arrays of ``reference.npz``, read-only.
+        int8_graph: bytes of ``model.int8.onnx``; empty without that variant.
         ensemble: text of ``ensemble.json``; empty for a single model.
         members: of an ensemble: name -> verified folder.
     """
@@ -70,6 +72,7 @@ class ModelFolder:
     identity: ModelIdentity
     graph: bytes
     reference: dict[str, np.ndarray]
+    int8_graph: bytes = b""
     ensemble: str = ""
     members: Mapping[str, ModelFolder] = field(default_factory=dict)
 
@@ -92,7 +95,7 @@ def load_model_folder(path: str | os.PathLike[str]) -> ModelFolder:
             if _MEMBER_FILE.fullmatch(name):
                 continue
             data = _read_verified(folder / name, sha256)
-            if name in (MODEL, REFERENCE, ENSEMBLE):
+            if name in (MODEL, INT8_MODEL, REFERENCE, ENSEMBLE):
                 kept[name] = data
     return ModelFolder(
         path=folder,
@@ -100,6 +103,7 @@ def load_model_folder(path: str | os.PathLike[str]) -> ModelFolder:
         identity=ModelIdentity(card.name, card.version, checksum),
         graph=kept.get(MODEL, b""),
         reference=_unpack_reference(folder / REFERENCE, kept[REFERENCE]),
+        int8_graph=kept.get(INT8_MODEL, b""),
         ensemble=_decode(folder / ENSEMBLE, kept.get(ENSEMBLE, b"")),
         members=_load_members(folder, card),
     )
@@ -275,6 +279,11 @@ def _check_listing(folder: Path, card: ModelCard) -> None:
     for name in ENSEMBLE_FILES if is_ensemble else REQUIRED_FILES:
         if name not in card.files:
             raise InvalidModelError(f"{folder / CARD}: expected {name} in files, it is not listed")
+    int8 = card.find_precision(Precision.INT8)
+    if (int8 is not None and int8.kept) != (INT8_MODEL in card.files):
+        raise InvalidModelError(
+            f"{folder / CARD}: expected {INT8_MODEL} in files where int8 is kept, and only there"
+        )
     if WEIGHTS not in card.files and (folder / WEIGHTS).exists():
         raise InvalidModelError(
             f"{folder}: {WEIGHTS} is there but the card does not list it; remove it or take the "

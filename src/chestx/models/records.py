@@ -123,7 +123,7 @@ def _convert_enum(kind: type[StrEnum], value: object, where: str) -> StrEnum:
     return kind(value)
 
 
-def _convert_plain(kind: Any, value: object, where: str) -> str | int | float:
+def _convert_plain(kind: Any, value: object, where: str) -> str | int | float | bool:
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
         try:
             return float(value)
@@ -133,7 +133,9 @@ def _convert_plain(kind: Any, value: object, where: str) -> str | int | float:
         return value
     if kind is str and isinstance(value, str):
         return value
-    words = {float: "a number", int: "a whole number", str: "a text"}
+    if kind is bool and isinstance(value, bool):
+        return value
+    words = {float: "a number", int: "a whole number", str: "a text", bool: "true or false"}
     raise _mismatch(words[kind], value, where)
 
 

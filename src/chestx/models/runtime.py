@@ -19,8 +19,10 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from chestx.domain import InvalidModelError, UsageError
+from chestx.domain import ChestxError, InvalidModelError, Precision, UsageError
+from chestx.models.devices import Device, check_started, choose_providers
 from chestx.models.onnx_file import check_onnx_bytes
+from chestx.models.precision import check_native_bf16
 
 RuntimeKind = Literal["openvino", "onnxruntime"]
 
@@ -107,8 +109,24 @@ def _read_cpu_quota(cgroup: Path) -> float | None:
     return quota if quota > 0 else None
 
 
-def load_runtime(data: bytes, *, kind: RuntimeKind = "openvino", threads: int = 1) -> Runtime:
-    """Compiles a graph for the CPU.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Request:
+    """How a graph is to be computed; see :func:`load_runtime`."""
+
+    threads: int
+    precision: Precision
+    device: Device
+
+
+def load_runtime(
+    data: bytes,
+    *,
+    kind: RuntimeKind = "openvino",
+    threads: int = 1,
+    precision: Precision = Precision.F32,
+    device: Device = Device.CPU,
+) -> Runtime:
+    """Compiles a graph.
 
     Args:
         data: ONNX graph with the input ``pixels`` (uint8) and the outputs ``logits``,
@@ -117,21 +135,26 @@ def load_runtime(data: bytes, *, kind: RuntimeKind = "openvino", threads: int = 
         kind: library that computes.
         threads: how many calls of ``run`` may compute at once; others wait. On
             onnxruntime every call computes on the thread that makes it.
+        precision: f32 and bf16 compute the same graph; int8 is in the graph's own nodes, so
+            ``data`` is that graph.
+        device: cpu; cuda and tensorrt where onnxruntime has them.
 
     Raises:
         InvalidModelError: the bytes are damaged, or another kind of graph.
-        UsageError: unknown kind, threads below 1, or onnxruntime not installed.
+        UsageError: unknown kind, threads below 1, onnxruntime not installed, or a device or
+            precision that the library does not have.
+        ChestxError: this processor does not compute in bfloat16.
     """
     if threads < 1:
         raise UsageError(f"threads: expected 1 or more, got {threads}")
-    loaders: dict[str, Callable[[bytes, int], Runtime]] = {
+    loaders: dict[str, Callable[[bytes, _Request], Runtime]] = {
         "openvino": _OpenVinoRuntime.load,
         "onnxruntime": _OnnxRuntime.load,
     }
     if kind not in loaders:
         raise UsageError(f"runtime: expected {' or '.join(loaders)}, got {kind!r}")
     check_onnx_bytes(data)
-    return loaders[kind](data, threads)
+    return loaders[kind](data, _Request(threads=threads, precision=precision, device=device))
 
 
 def import_openvino() -> Any:
@@ -148,6 +171,13 @@ def import_openvino() -> Any:
     return openvino
 
 
+def describe_openvino() -> str:
+    """Version of OpenVINO and name of the processor, in words."""
+    openvino = import_openvino()
+    processor = openvino.Core().get_property("CPU", "FULL_DEVICE_NAME")
+    return f"OpenVINO {openvino.__version__.partition('-')[0]} on {processor}"
+
+
 class _OpenVinoRuntime:
     """A compiled model with one infer request, and so one stream, a thread."""
 
@@ -161,9 +191,17 @@ class _OpenVinoRuntime:
             self._requests.put(compiled.create_infer_request())
 
     @classmethod
-    def load(cls, data: bytes, threads: int) -> _OpenVinoRuntime:
+    def load(cls, data: bytes, request: _Request) -> _OpenVinoRuntime:
+        if request.device is not Device.CPU:
+            raise UsageError(
+                f"device {request.device}: expected the runtime onnxruntime, got openvino"
+            )
         openvino = import_openvino()
         core = openvino.Core()
+        is_bf16 = request.precision is Precision.BF16
+        if is_bf16:
+            capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+            check_native_bf16(capabilities, core.get_property("CPU", "FULL_DEVICE_NAME"))
         try:
             model = core.read_model(model=data, weights=b"")
             names = _check_names(
@@ -171,17 +209,30 @@ class _OpenVinoRuntime:
                 [name for item in model.outputs for name in item.names],
             )
             wanted = model.input(_INPUT).partial_shape
-            wanted[0] = 1
-            model.reshape(wanted)
-            compiled = core.compile_model(model, "CPU", _openvino_options(threads))
+            if request.precision is not Precision.INT8:
+                # OpenVINO 2026.4 crashes on some quantised graphs of a fixed batch.
+                wanted[0] = 1
+                model.reshape(wanted)
+            compiled = core.compile_model(model, "CPU", _openvino_options(request))
             shape = _check_shapes(
                 str(model.input(_INPUT).element_type.to_dtype()),
-                [tuple(model.input(_INPUT).shape)]
-                + [tuple(model.output(name).shape) for name in names],
+                [
+                    (1, *(item.get_length() if item.is_static else None for item in shape))
+                    for _, *shape in (
+                        model.input(_INPUT).partial_shape,
+                        *(model.output(name).partial_shape for name in names),
+                    )
+                ],
             )
-        except (RuntimeError, IndexError) as error:
+        except (RuntimeError, IndexError, ValueError) as error:
             raise _damaged(error) from error
-        return cls(compiled, shape, names, threads)
+        computes_in = str(compiled.get_property("INFERENCE_PRECISION_HINT"))
+        if ("bfloat16" in computes_in) is not is_bf16:
+            raise ChestxError(
+                f"precision {request.precision}: OpenVINO computes in {computes_in} instead; use "
+                "f32, or the runtime onnxruntime"
+            )
+        return cls(compiled, shape, names, request.threads)
 
     @property
     def shape(self) -> GraphShape:
@@ -202,12 +253,13 @@ class _OpenVinoRuntime:
         return [request.get_tensor(name).data for name in self._names]
 
 
-def _openvino_options(threads: int) -> dict[str, Any]:
+def _openvino_options(request: _Request) -> dict[str, Any]:
     return {
-        # The default on processors with bfloat16 moves the maps by 4 to 5 %.
-        "INFERENCE_PRECISION_HINT": "f32",
-        "NUM_STREAMS": str(threads),
-        "INFERENCE_NUM_THREADS": threads,
+        # Never the default, which goes by the processor. What a quantised graph does not say in
+        # whole numbers is f32.
+        "INFERENCE_PRECISION_HINT": "bf16" if request.precision is Precision.BF16 else "f32",
+        "NUM_STREAMS": str(request.threads),
+        "INFERENCE_NUM_THREADS": request.threads,
         # Pinned threads of several processes would share one core.
         "ENABLE_CPU_PINNING": False,
     }
@@ -222,8 +274,13 @@ class _OnnxRuntime:
         self._names = names
 
     @classmethod
-    def load(cls, data: bytes, threads: int) -> _OnnxRuntime:
-        del threads  # Each call computes on the thread that makes it.
+    def load(cls, data: bytes, request: _Request) -> _OnnxRuntime:
+        # Threads need no word: each call computes on the thread that makes it.
+        if request.precision is Precision.BF16:
+            raise UsageError(
+                "precision bf16: expected the runtime openvino, got onnxruntime, which computes "
+                "this graph in f32"
+            )
         try:
             import onnxruntime
         except ImportError as error:
@@ -231,17 +288,19 @@ class _OnnxRuntime:
                 "runtime onnxruntime: expected it to be installed, it is not; "
                 'pip install "chestx[onnxruntime]"'
             ) from error
+        providers = choose_providers(
+            request.device, onnxruntime.get_available_providers(), precision=request.precision
+        )
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         # Its messages repeat what the error below says.
         options.log_severity_level = 4
         try:
-            session = onnxruntime.InferenceSession(
-                data, options, providers=["CPUExecutionProvider"]
-            )
+            session = onnxruntime.InferenceSession(data, options, providers=providers)
         except Exception as error:  # onnxruntime's errors share no base class of their own.
             raise _damaged(error) from error
+        check_started(request.device, session.get_providers())
         inputs = {item.name: item for item in session.get_inputs()}
         outputs = {item.name: item for item in session.get_outputs()}
         names = _check_names(list(inputs), list(outputs))
