@@ -8,9 +8,10 @@ from chestx.domain import MANUFACTURER, ImageHeader, Limits, Radiograph, Unreada
 from chestx.images.dicom_colour import convert_to_grey
 from chestx.images.dicom_dataset import PIXEL_TAGS, Tag
 from chestx.images.dicom_decode import decode_pixels, name_uid
-from chestx.images.dicom_display import apply_table, make_display
+from chestx.images.dicom_display import make_display
 from chestx.images.dicom_elements import DicomFile, is_dicom, read_dicom_file
 from chestx.images.dicom_header import read_header, read_layout
+from chestx.images.tables import apply_table
 
 __all__ = ["decode_dicom", "is_dicom"]
 

@@ -10,8 +10,9 @@ from jaxtyping import Float32, Float64, Int64, UInt8
 from chestx.domain import UnreadableImageError
 from chestx.images.dicom_dataset import DataSet, Tag
 from chestx.images.dicom_decode import StoredImage
-from chestx.images.dicom_display import apply_table, unpack_values
+from chestx.images.dicom_display import unpack_values
 from chestx.images.dicom_lookup import read_table_entries
+from chestx.images.tables import apply_table
 
 LUMINANCE = (0.299, 0.587, 0.114)
 """Weights of R, G and B in grey (ITU-R BT.601)."""

@@ -28,7 +28,6 @@ PERCENTILES = (0.5, 99.5)
 MAX_SAMPLE = 262_144
 """Pixels that the percentiles are taken from, on a regular grid over the image."""
 
-_BLOCK_ROWS = 64
 _MAX_NUMBER = 1e9
 _MIN_WIDTH = 1e-6
 """Numbers of a header past these are no measurement and would overflow."""
@@ -78,19 +77,6 @@ def make_display(stored: Stored, layout: PixelLayout, data_set: DataSet) -> Disp
         table[is_padding] = 0
         steps.append("padding black")
     return Display(table, ", ".join(steps), tuple(notes))
-
-
-def apply_table(
-    table: UInt8[np.ndarray, " values"], stored: Stored
-) -> UInt8[np.ndarray, "height width"]:
-    """Takes every pixel's grey value from the table."""
-    shown = np.empty(stored.shape, dtype=np.uint8)
-    # By blocks, because take() converts its indices to 64 bits. Every index is in the
-    # table, so clipping changes none; it only spares the check.
-    for row in range(0, stored.shape[0], _BLOCK_ROWS):
-        block = slice(row, row + _BLOCK_ROWS)
-        np.take(table, stored[block], out=shown[block], mode="clip")
-    return shown
 
 
 def unpack_values(layout: PixelLayout) -> Int64[np.ndarray, " values"]:

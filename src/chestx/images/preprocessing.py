@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from chestx.domain import Denoise, InputSpec
+from chestx.images.areas import resize_by_area
 
 MEDIAN_SIDE = 5
 """Side of the median's window in pixels: removes specks, keeps ribs."""
@@ -51,8 +52,7 @@ def preprocess(
         pixels: as shown, bright is dense.
         spec: of the model's card.
     """
-    size = (spec.size, spec.size)
-    resized = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    resized = resize_by_area(pixels, (spec.size, spec.size))
     filtered = _DENOISERS[spec.denoise](resized)
     if spec.clahe_clip_limit == 0:
         return filtered
@@ -73,4 +73,4 @@ def resize_to_fit(
     if scale >= 1:
         return pixels
     height, width = (max(1, round(side * scale)) for side in pixels.shape)
-    return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+    return resize_by_area(pixels, (width, height))

@@ -12,6 +12,7 @@ from jaxtyping import Shaped, UInt8, UInt16
 from chestx.domain import ImageHeader, Limits, Radiograph, UnreadableImageError
 from chestx.images.jpeg import decode_jpeg, examine_jpeg
 from chestx.images.structure import PNG_SIGNATURE, Structure, examine_bmp, examine_png
+from chestx.images.tables import apply_table
 from chestx.images.tiff import decode_tiff, examine_tiff
 
 BLOCK = 4 * 1024 * 1024
@@ -307,7 +308,4 @@ def _to_display(
         table = np.clip(np.rint((values - low) * (255 / max(high - low, 1.0))), 0, 255)
         ends = f"{WINDOW_PERCENTILES[0]:g} to {WINDOW_PERCENTILES[1]:g} %"
         display = f"percentile window {low:g} to {high:g} ({ends})"
-    shown = np.empty(grey.shape, np.uint8)
-    for target, block in zip(_split(shown), _split(grey), strict=True):
-        target[:] = table.astype(np.uint8)[block]
-    return shown, display
+    return apply_table(table.astype(np.uint8), grey), display

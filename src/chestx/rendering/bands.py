@@ -62,13 +62,15 @@ def make_band(height: int, width: int) -> Picture:
 def paste_line(band: Picture, mask: Mask, top: int, left: int, colour: Colour) -> None:
     """Inks a line onto the plain ground of a band."""
     height, width = mask.shape
-    inks = cv2.LUT(cv2.cvtColor(mask, cv2.COLOR_GRAY2RGB), _get_inks(colour))
+    # A channel at a time: OpenCV looks up one channel several times as fast as three.
+    inks = cv2.merge([cv2.LUT(mask, table) for table in _get_inks(colour)])
     band[top : top + height, left : left + width] = inks[: band.shape[0] - top]
 
 
 @lru_cache(maxsize=32)
-def _get_inks(colour: Colour) -> UInt8[np.ndarray, "1 levels=256 3"]:
-    """Coverage -> colour between the background and the ink."""
-    steps = np.linspace(0, 1, 256)[:, None]
-    inks = np.asarray(BACKGROUND) * (1 - steps) + np.asarray(colour) * steps
-    return np.asarray(inks.round().astype(np.uint8)[None])
+def _get_inks(colour: Colour) -> UInt8[np.ndarray, "3 levels=256"]:
+    """Coverage -> red, green and blue between the background and the ink."""
+    steps = np.linspace(0, 1, 256)
+    ends = zip(BACKGROUND, colour, strict=True)
+    inks = np.stack([ground * (1 - steps) + ink * steps for ground, ink in ends])
+    return inks.round().astype(np.uint8)

@@ -140,6 +140,8 @@ def clean_text(text: str, *, longest: int = _LONGEST) -> str:
     """
     if len(text) > 2 * longest:
         text = f"{text[:longest]}{_ELLIPSIS}{text[-longest:]}"
+    if text.isascii() and text.isprintable():
+        return text
     marks = 0
     kept = []
     for character in unicodedata.normalize("NFC", text):
