@@ -11,7 +11,7 @@ demo: $(DEMO_VENV)/installed
 	@$(DEMO_VENV)/bin/python examples/demo.py examples/samples $(DEMO_OUTPUT)
 
 test: $(VENV)/installed
-	$(VENV)/bin/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff format --check .
