@@ -119,6 +119,22 @@ def test_every_image_and_study_has_its_objects_once(whole: Path) -> None:
     assert not (whole / ".dicom-parts").exists()
 
 
+def test_a_damaged_copy_does_not_stand_in_the_way_of_a_whole_one(
+    samples: Path, classifier: Classifier, tmp_path: Path
+) -> None:
+    whole = samples / "adult-4-pneumonia-jpegls.dcm"
+    damaged = tmp_path / "damaged.dcm"
+    damaged.write_bytes(whole.read_bytes()[:40_000])
+    summary = run([damaged, whole], tmp_path / "out", classifier)
+    assert summary.objects is not None
+    assert summary.objects.repeated == 1
+    names = list_names(tmp_path / "out" / "dcm")
+    assert "000002_adult-4-pneumonia-jpegls.dcm.sc.dcm" in names
+    report = dcmread(tmp_path / "out" / "dcm" / "study-000002.sr.dcm")
+    assert "Present" in str(report)
+    assert "Failed" not in str(report)
+
+
 def test_a_study_is_of_one_patient_and_names_all_its_images(whole: Path) -> None:
     named = {}
     for number in (1, 3):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -31,7 +31,7 @@ _OF_IMAGE: dict[str, Callable[[DicomImage], Dataset]] = {
     "gsps": make_presentation_state,
 }
 
-ImageKey = tuple[str, str, str]
+ImageKey = tuple[str, str, str, bool]
 """Patient, study and UID of an image: what is given twice has its objects once."""
 
 
@@ -172,6 +172,9 @@ class ObjectWriter:
                 for kind, reason in part.not_made.items():
                     tally.count_fault(kind, reason)
                 members.append(_Member.from_result(position, part.result))
+        answered = [member for member in members if not _is_answered_by_a_copy(member.key, seen)]
+        tally.repeated += len(members) - len(answered)
+        members = answered
         if "sr" in self._kinds or "kos" in self._kinds:
             for study in group_studies(members):
                 self._studies.write([member.position for member in study.answers], tally)
@@ -192,6 +195,7 @@ class _Member:
     """What grouping needs of an image, so that a hundred thousand fit into memory."""
 
     position: int
+    key: ImageKey
     source: str
     decision: Decision
     study_instance_uid: str
@@ -200,13 +204,26 @@ class _Member:
     @classmethod
     def from_result(cls, position: int, result: Result) -> _Member:
         return cls(
-            position, result.source, result.decision, result.study_instance_uid, result.patient_id
+            position,
+            _identify(result),
+            result.source,
+            result.decision,
+            result.study_instance_uid,
+            result.patient_id,
         )
 
 
 def _identify(result: Result) -> ImageKey:
     assert result.header is not None
-    return result.patient_id, result.study_instance_uid, result.header.sop_instance_uid
+    uid = result.header.sop_instance_uid
+    # A damaged copy must not stand in the way of a whole one.
+    return result.patient_id, result.study_instance_uid, uid, result.decision is Decision.FAILED
+
+
+def _is_answered_by_a_copy(key: ImageKey, seen: Collection[ImageKey]) -> bool:
+    """Whether this image failed while another copy of it could be read."""
+    *image, has_failed = key
+    return has_failed and (*image, False) in seen
 
 
 def _is_repeated(part: Part, seen: set[ImageKey]) -> bool:
