@@ -23,7 +23,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-from jaxtyping import UInt8
 
 from chestx.domain import (
     ChestxError,
@@ -47,6 +46,7 @@ from chestx.models.classifier import Classifier, to_findings
 from chestx.models.occlusion import SERVED_GRID, Score, compute_occlusion_maps, score_evidence
 from chestx.models.runtime import count_usable_cores
 from chestx.models.scope import assess_scope
+from chestx.shapes import UInt8
 from chestx.terminology import choose_shown_label, decide_image, interpret
 
 if TYPE_CHECKING:

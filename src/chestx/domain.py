@@ -14,7 +14,8 @@ from enum import StrEnum
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+
+from chestx.shapes import Float32, UInt8
 
 CAVEAT = "Research use only. Not a cleared medical device. A physician must read every image."
 """The one sentence that stands on every output that a person may read."""

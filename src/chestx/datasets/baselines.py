@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
 
 from chestx.datasets.example import Example, Manifest, Target
 from chestx.datasets.fingerprints import Fingerprint, shrink_thumbnail
 from chestx.datasets.shortcuts import assign_folds, score_folds
 from chestx.domain import Figure
 from chestx.metrics import bootstrap_interval, compute_auroc
+from chestx.shapes import Bool, Float, Int
 
 MIN_CLASS = 20
 """Images that a class needs for a figure."""

@@ -7,12 +7,12 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Int
 
 from chestx.datasets.example import Example, Manifest
 from chestx.datasets.split_record import name_paths
 from chestx.datasets.stratify import deal_groups
 from chestx.domain import UsageError
+from chestx.shapes import Int
 
 
 def deal_examples(

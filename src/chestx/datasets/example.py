@@ -10,9 +10,9 @@ from enum import IntEnum, StrEnum
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int8
 
 from chestx.domain import LABEL_KEY
+from chestx.shapes import Int8
 
 
 class Task(StrEnum):

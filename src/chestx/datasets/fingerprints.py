@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, UInt8
 
 from chestx.domain import ImageHeader, InputSpec, Limits
 from chestx.images.pool import prepare_images
 from chestx.images.worker import Preparation, PreparedImage
+from chestx.shapes import Float32, UInt8
 
 THUMBNAIL = 64
 """Side of the square thumbnail that likeness is judged on first."""

@@ -9,10 +9,10 @@ from dataclasses import replace
 from itertools import count
 
 import numpy as np
-from jaxtyping import Int
 
 from chestx.datasets.example import Example, Manifest
 from chestx.datasets.split_record import SPLIT_ID
+from chestx.shapes import Int
 
 
 def group_examples(manifest: Manifest) -> Int[np.ndarray, " examples"]:

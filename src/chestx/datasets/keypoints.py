@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, UInt8
+
+from chestx.shapes import Float32, UInt8
 
 MAX_KEYPOINTS = 400
 RATIO = 0.85

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
 
 from chestx.datasets.fingerprints import THUMBNAIL
+from chestx.shapes import Bool, Float32, UInt8
 
 SIDE, SMOOTH, ALIGN_SMOOTH = 16, 2.5, 6.0
 """Values a side for the search; standard deviations of the smooth part in cells."""

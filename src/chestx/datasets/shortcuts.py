@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+
+from chestx.shapes import Bool, Float, Int
 
 FOLDS = 5
 """Groups are cut into so many folds, fewer where a class has fewer groups."""

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import numpy as np
-from jaxtyping import Int
 
 from chestx.datasets.cells import SPLITS
 from chestx.datasets.deal import deal_examples
@@ -22,6 +21,7 @@ from chestx.datasets.split_record import (
     describe_change,
 )
 from chestx.domain import ChestxError, UsageError, format_count
+from chestx.shapes import Int
 
 DEFAULT_SHARES: Mapping[str, float] = {"train": 0.7, "validation": 0.15, "test": 0.15}
 MAX_FOLDS = 100

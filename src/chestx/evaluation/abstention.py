@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int, Shaped
 
 from chestx.domain import UsageError
+from chestx.shapes import Bool, Float, Float64, Int, Shaped
 
 _Table = Float64[np.ndarray, "lows highs"]
 

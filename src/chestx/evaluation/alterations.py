@@ -14,7 +14,8 @@ from functools import partial
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+
+from chestx.shapes import UInt8
 
 LUNGS = (0.12, 0.88, 0.08, 0.86)
 CHEST = (0.06, 0.94, 0.04, 0.94)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int, UInt8
 
 from chestx.domain import (
     ANY_FINDING,
@@ -24,6 +23,7 @@ from chestx.images.preprocessing import preprocess
 from chestx.images.quality import assess_quality
 from chestx.images.worker import Preparation, PreparationError, PreparedImage
 from chestx.models.classifier import Classifier, to_findings
+from chestx.shapes import Bool, Float32, Int, UInt8
 from chestx.terminology import decide_image
 
 UNALTERED = Alteration("unaltered", "unaltered", lambda pixels, _aspect, _generator: pixels)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Int
 
 from chestx.datasets.example import Task
 from chestx.domain import Activation, Figure, LabelRole
@@ -32,6 +31,7 @@ from chestx.metrics import (
     count_decisions,
 )
 from chestx.metrics.numbers import Values, Weights
+from chestx.shapes import Bool, Int
 
 Labels = Int[np.ndarray, " n"]
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int
 
 from chestx.datasets.shortcuts import assign_folds, score_folds
 from chestx.domain import Figure
@@ -15,6 +14,7 @@ from chestx.evaluation.outcomes import THUMBNAIL_SIDE, Outcomes, Question
 from chestx.evaluation.result import ALL
 from chestx.metrics import average_figures, bootstrap_figures, compute_aurocs
 from chestx.metrics.numbers import Values, Weights
+from chestx.shapes import Bool, Float, Float64, Int
 
 MEAN_WITHIN = "mean within-source AUROC"
 """Name of the figure that knows no differences between sources."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from jaxtyping import Bool, Float
 
 from chestx.domain import Activation, UsageError
 from chestx.evaluation.abstention import (
@@ -24,6 +23,7 @@ from chestx.evaluation.thresholds import (
     choose_threshold_for_ppv,
     choose_threshold_for_specificity,
 )
+from chestx.shapes import Bool, Float
 
 __all__ = [
     "choose_abstention_band",

@@ -15,7 +15,6 @@ from typing import Any, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
-from jaxtyping import Int8, UInt8
 
 from chestx.analysis import Analyzer
 from chestx.datasets.example import Example, Manifest, Target, Task
@@ -33,6 +32,7 @@ from chestx.domain import (
 from chestx.evaluation.outcome_files import load_outcomes, save_outcomes
 from chestx.evaluation.outcomes import THUMBNAIL_SIDE, Outcomes
 from chestx.models.classifier import Classifier
+from chestx.shapes import Int8, UInt8
 
 __all__ = ["ATTRIBUTES", "LabelledTable", "collect_outcomes", "load_outcomes", "save_outcomes"]
 

@@ -16,7 +16,6 @@ from datetime import date
 from enum import StrEnum
 
 import numpy as np
-from jaxtyping import Bool
 
 from chestx import __version__
 from chestx.datasets.stratify import deal_groups
@@ -34,6 +33,7 @@ from chestx.evaluation.recalibrate import (
 from chestx.evaluation.result import ALL, Evaluation
 from chestx.metrics import bootstrap_figures
 from chestx.models.site import FORMAT_VERSION, SiteProfile
+from chestx.shapes import Bool
 
 REFUSED = "refused"
 """Name of the criterion on the share of images that are failed or out of scope."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float, Int
 
 from chestx.datasets.example import Target
 from chestx.datasets.shortcuts import score_shortcut
@@ -19,6 +18,7 @@ from chestx.evaluation.probe_result import ProbeResult, join_words, make_figure,
 from chestx.evaluation.probe_sample import MIN_IMAGES, list_sources
 from chestx.evaluation.result import ALL
 from chestx.metrics import compute_auroc, compute_aurocs, compute_means, draw_table
+from chestx.shapes import Float, Int
 
 ADULT_YEARS = 18.0
 """Ages below tell children from adults, which a skeleton does at a glance."""

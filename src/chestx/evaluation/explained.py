@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float32, Int, UInt8
 
 from chestx.datasets.example import Target
 from chestx.domain import Prediction
@@ -28,6 +27,7 @@ from chestx.evaluation.probe_sample import choose_stratified, list_sources
 from chestx.evaluation.randomised_head import Head, compare_shuffled_heads
 from chestx.models.classifier import Classifier
 from chestx.models.occlusion import compute_occlusion_maps, compute_rise_maps, score_evidence
+from chestx.shapes import Float, Float32, Int, UInt8
 
 CAM, OCCLUSION, RISE = "class activation map", "occlusion map", "RISE map"
 RANDOM, CENTRE = "random map", "spot in the middle"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from jaxtyping import Float
 
 from chestx.domain import Figure
 from chestx.evaluation.explained import (
@@ -27,6 +26,7 @@ from chestx.evaluation.probe_result import (
 from chestx.evaluation.randomised_head import correlate_ranks
 from chestx.evaluation.result import ALL
 from chestx.metrics import compute_means, draw_table
+from chestx.shapes import Float
 
 SUBJECT = "the finding that is explained"
 

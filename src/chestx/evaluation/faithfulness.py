@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8
+
+from chestx.shapes import Bool, Float, Int, UInt8
 
 STEPS = 16
 """Steps from the whole image to none of it."""

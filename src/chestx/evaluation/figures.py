@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int
 
 from chestx.domain import Figure, OperatingPoint
 from chestx.metrics import (
@@ -30,6 +29,7 @@ from chestx.metrics import (
     wilson_interval,
 )
 from chestx.metrics.numbers import Values, Weights, divide
+from chestx.shapes import Bool, Float64, Int
 
 PREVALENCES = (0.01, 0.05, 0.10, 0.20)
 """Shares of positives that predictive values are given for, beside the share in the images."""

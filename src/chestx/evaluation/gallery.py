@@ -8,7 +8,6 @@ from pathlib import PurePath
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool
 
 from chestx.analysis import Analyzer
 from chestx.datasets.example import Manifest
@@ -17,6 +16,7 @@ from chestx.evaluation.outcomes import Outcomes, Question, list_questions
 from chestx.models.classifier import Classifier
 from chestx.rendering.document import Block, Gallery, Paragraph, PictureBlock, Section
 from chestx.rendering.overlay import draw_overlay, encode_picture
+from chestx.shapes import Bool
 
 MAX_PICTURES = 24
 _PICTURE_SIZE = 512

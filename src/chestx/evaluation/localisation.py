@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
 
 from chestx.datasets.example import Box
 from chestx.evaluation.faithfulness import enlarge_map
+from chestx.shapes import Bool, Float
 
 IOU_SHARE = 0.5
 """Share of the map's peak from which a place counts as marked."""

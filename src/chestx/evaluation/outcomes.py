@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int, Int8, UInt8
 
 from chestx.datasets.example import Box, Target, Task
 from chestx.domain import (
@@ -17,6 +16,7 @@ from chestx.domain import (
     ModelIdentity,
     OperatingPoint,
 )
+from chestx.shapes import Bool, Float32, Float64, Int, Int8, UInt8
 
 THUMBNAIL_SIDE = 16
 """Side in pixels of the thumbnails that the baselines without lungs look at."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool
 
 from chestx.domain import Figure
 from chestx.evaluation import plots
@@ -22,6 +21,7 @@ from chestx.evaluation.page_figures import (
 from chestx.evaluation.plots import Curve
 from chestx.evaluation.result import ALL, Slice
 from chestx.rendering.document import Block, Paragraph, PictureBlock, Section, Table
+from chestx.shapes import Bool
 
 _SIDES = {
     FORCED: "all answers, uncertain by the nearer side",

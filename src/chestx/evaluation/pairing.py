@@ -6,12 +6,12 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int
 
 from chestx.domain import UsageError
 from chestx.evaluation.caveats import FEW_GROUPS
 from chestx.evaluation.outcomes import Outcomes, Question, list_questions
 from chestx.evaluation.result import ALL
+from chestx.shapes import Bool, Float64, Int
 
 Flags = Bool[np.ndarray, " images"]
 

@@ -16,7 +16,6 @@ from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
-from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.font_manager import fontManager, get_font
@@ -27,6 +26,7 @@ from matplotlib.ticker import StrMethodFormatter
 from chestx.domain import OperatingPoint
 from chestx.evaluation.result import Confusion, Point, ReliabilityBin, RiskPoint
 from chestx.rendering.glyphs import BOLD, FOLDER, FONTS, choose_font, has_glyph
+from chestx.shapes import Float
 
 MAX_CURVES = 9
 """More than these in one plot cannot be told apart."""

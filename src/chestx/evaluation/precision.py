@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64
 
 from chestx.domain import (
     LabelRole,
@@ -32,6 +31,7 @@ from chestx.evaluation.pairing import list_slices, pair_outcomes
 from chestx.models.classifier import KNOWN_PIXELS, Classifier, load_network
 from chestx.models.folder import ModelFolder
 from chestx.models.runtime import Runtime, describe_openvino
+from chestx.shapes import Bool, Float32, Float64
 
 LIMITS = {
     PrecisionMeasure.AUROC_CHANGE: 0.002,

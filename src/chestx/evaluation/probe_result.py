@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
 
 from chestx.domain import Figure
 from chestx.evaluation.altered import AlteredAnswers
@@ -14,6 +13,7 @@ from chestx.evaluation.outcomes import Question
 from chestx.evaluation.probe_sample import MIN_IMAGES, Part
 from chestx.evaluation.result import ALL
 from chestx.metrics import compute_auroc, compute_aurocs, estimate_from_draws
+from chestx.shapes import Bool, Float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

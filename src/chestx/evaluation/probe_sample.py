@@ -6,12 +6,12 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
 
 from chestx.domain import LabelRole
 from chestx.evaluation.outcomes import Outcomes, Question, list_questions
 from chestx.evaluation.result import ALL
 from chestx.metrics import draw_table
+from chestx.shapes import Float, Int
 
 MIN_IMAGES = 10
 """Images of each class under which a part gets no AUROC, sensitivity or specificity."""

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Int
 
 from chestx.datasets.example import Manifest
 from chestx.domain import UsageError
@@ -23,6 +22,7 @@ from chestx.evaluation.randomised_head import load_head
 from chestx.evaluation.robustness import probe_flip, probe_robustness
 from chestx.evaluation.without_lungs import probe_shortcuts
 from chestx.models.classifier import Classifier
+from chestx.shapes import Int
 
 EMBEDDED = 2000
 """Images whose embeddings are looked at; they are known, so no image is read for it."""

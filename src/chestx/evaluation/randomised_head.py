@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float32, UInt8
 
 from chestx.models.runtime import import_openvino
+from chestx.shapes import Float, Float32, UInt8
 
 SHUFFLES = 10
 """Shuffled heads a map is compared with."""

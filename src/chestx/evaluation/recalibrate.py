@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int8
 
 from chestx.datasets.cells import normalise_split
 from chestx.datasets.example import Target
@@ -25,6 +24,7 @@ from chestx.evaluation.calibrate import fit_temperature
 from chestx.evaluation.outcomes import Outcomes, list_questions
 from chestx.evaluation.rules import AbstentionRule, ThresholdRule, choose_operating_point
 from chestx.models.classifier import apply_temperature, to_findings
+from chestx.shapes import Bool, Float32, Int8
 from chestx.terminology import decide_image
 
 DEFAULT_THRESHOLD = ThresholdRule("sensitivity", 0.95)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
 
 from chestx.domain import OperatingPoint, UsageError
 from chestx.evaluation.calibrate import (
@@ -20,6 +19,7 @@ from chestx.evaluation.calibrate import (
     choose_threshold_for_ppv,
     choose_threshold_for_specificity,
 )
+from chestx.shapes import Bool, Float, Int
 
 ThresholdKind = Literal["sensitivity", "specificity", "youden", "cost", "ppv"]
 AbstentionKind = Literal["error", "risk", "coverage", "conformal", "none"]

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool
 
 from chestx.domain import Decision
 from chestx.evaluation.outcomes import Outcomes, Question, list_questions
 from chestx.evaluation.result import ALL, Confusion, Slice
+from chestx.shapes import Bool
 
 COLUMNS = ("source", "view", "age_band", "sex", "population", "device")
 """Attributes that tables are made by where nobody asks for others."""

@@ -10,10 +10,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64
 
 from chestx.domain import UsageError
 from chestx.metrics import compute_ppv_at
+from chestx.shapes import Bool, Float, Float64
 
 _ROUNDING = 1e-9
 """A product may land a rounding error above a whole number (0.07 x 100)."""

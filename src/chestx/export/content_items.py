@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float64
 from pydicom import Dataset
 from pydicom.charset import convert_encodings, default_encoding, encode_string
 from pydicom.dataelem import RawDataElement
@@ -21,6 +20,7 @@ from pydicom.uid import UID
 
 from chestx.export.dicom_charset import TEXT_VRS, choose_character_set
 from chestx.export.dicom_common import make_code, to_line
+from chestx.shapes import Float64
 from chestx.terminology import Code
 
 CONTAINS = "CONTAINS"

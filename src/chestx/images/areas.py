@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, UInt8
+
+from chestx.shapes import Float32, UInt8
 
 MIN_PIXELS = 1 << 20
 """Pictures with fewer pixels are left to OpenCV: the calls would cost what the sums save."""

@@ -13,7 +13,6 @@ from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
-from jaxtyping import UInt8, UInt16
 
 from chestx.domain import UnreadableImageError
 from chestx.images.dicom_codestream import (
@@ -24,6 +23,7 @@ from chestx.images.dicom_codestream import (
 from chestx.images.dicom_header import PixelLayout
 from chestx.images.dicom_jpeg import clean_jpeg
 from chestx.images.dicom_jpeg2000 import check_jpeg2000, extract_codestream
+from chestx.shapes import UInt8, UInt16
 
 Stored = UInt8[np.ndarray, "height width *samples"] | UInt16[np.ndarray, "height width *samples"]
 Flat = UInt8[np.ndarray, " count"] | UInt16[np.ndarray, " count"]

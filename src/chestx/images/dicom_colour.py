@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64, UInt8
 
 from chestx.domain import UnreadableImageError
 from chestx.images.dicom_dataset import DataSet, Tag
@@ -13,6 +12,7 @@ from chestx.images.dicom_decode import StoredImage
 from chestx.images.dicom_display import unpack_values
 from chestx.images.dicom_lookup import read_table_entries
 from chestx.images.tables import apply_table
+from chestx.shapes import Float32, Float64, Int64, UInt8
 
 LUMINANCE = (0.299, 0.587, 0.114)
 """Weights of R, G and B in grey (ITU-R BT.601)."""

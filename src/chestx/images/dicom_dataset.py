@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
-from jaxtyping import UInt16
+
+from chestx.shapes import UInt16
 
 
 class Tag(IntEnum):

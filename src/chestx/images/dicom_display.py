@@ -15,12 +15,12 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Int64, UInt8, UInt16
 
 from chestx.domain import UnreadableImageError
 from chestx.images.dicom_dataset import DataSet, Tag
 from chestx.images.dicom_header import PixelLayout
 from chestx.images.dicom_lookup import Values, read_lookup_table, to_signed
+from chestx.shapes import Bool, Int64, UInt8, UInt16
 
 PERCENTILES = (0.5, 99.5)
 """Shown black and white where no window can be used."""

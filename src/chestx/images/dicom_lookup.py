@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64, UInt16
 
 from chestx.images.dicom_dataset import DataSet, Element, Tag
+from chestx.shapes import Float64, UInt16
 
 Values = Float64[np.ndarray, " values"]
 

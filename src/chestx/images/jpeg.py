@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import UInt8
 
 from chestx.domain import UnreadableImageError
 from chestx.images.structure import Structure, read_orientation, report_damage, unpack
+from chestx.shapes import UInt8
 
 MAX_SCANS = 100
 """Encoders write about ten; thousands in a small file cost minutes to decode."""

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
 
 from chestx.domain import Denoise, InputSpec
 from chestx.images.areas import resize_by_area
+from chestx.shapes import UInt8
 
 MEDIAN_SIDE = 5
 """Side of the median's window in pixels: removes specks, keeps ribs."""

@@ -14,9 +14,9 @@ from importlib.resources import files
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, UInt8
 
 from chestx.domain import Quality, Radiograph, ScopeReason
+from chestx.shapes import Float32, UInt8
 
 MIN_SIDE = 100
 """Shorter side in pixels under which findings cannot be seen; validation has 224 and more."""

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 
 import cv2
 import numpy as np
-from jaxtyping import Shaped, UInt8, UInt16
 
 from chestx.domain import ImageHeader, Limits, Radiograph, UnreadableImageError
 from chestx.images.jpeg import decode_jpeg, examine_jpeg
 from chestx.images.structure import PNG_SIGNATURE, Structure, examine_bmp, examine_png
 from chestx.images.tables import apply_table
 from chestx.images.tiff import decode_tiff, examine_tiff
+from chestx.shapes import Shaped, UInt8, UInt16
 
 BLOCK = 4 * 1024 * 1024
 """Pixels, about, that are converted at once: in wide types a large picture needs gigabytes."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8, UInt16
+
+from chestx.shapes import UInt8, UInt16
 
 LOOKS_UP_16_BITS = int(cv2.__version__.split(".")[0]) >= 5
 """Whether OpenCV has tables of 65,536 values, several times as fast as NumPy's."""

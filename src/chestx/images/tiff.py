@@ -12,11 +12,11 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Shaped
 
 from chestx.domain import UnreadableImageError
 from chestx.images.jpeg import check_scans
 from chestx.images.structure import Structure, report_damage, unpack
+from chestx.shapes import Shaped
 
 MAX_ENTRIES = 200
 """Cameras and microscopes write less than a hundred."""

@@ -27,7 +27,6 @@ from dataclasses import asdict, dataclass
 from typing import IO, Any
 
 import numpy as np
-from jaxtyping import UInt8
 
 from chestx.domain import (
     Denoise,
@@ -38,6 +37,7 @@ from chestx.domain import (
     ScopeReason,
     UnreadableImageError,
 )
+from chestx.shapes import UInt8
 
 log = logging.getLogger(__name__)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64
 
 from chestx.metrics.intervals import wilson_interval
 from chestx.metrics.numbers import Values, Weights, divide, refuse_missing, weigh_once
 from chestx.metrics.quantiles import find_quantiles
+from chestx.shapes import Bool, Float, Float64
 
 BINS = 15
 SMALLEST = float(np.finfo(np.float32).eps)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Generic, overload
 
 import numpy as np
-from jaxtyping import Bool, Float
 
 from chestx.metrics.numbers import Number, Values, Weights, divide
+from chestx.shapes import Bool, Float
 
 
 @dataclass(frozen=True, slots=True, eq=False)

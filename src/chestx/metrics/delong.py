@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64
 
 from chestx.metrics.intervals import expit, to_z
 from chestx.metrics.numbers import refuse_missing
+from chestx.shapes import Bool, Float, Float64
 
 
 @dataclass(frozen=True, slots=True)

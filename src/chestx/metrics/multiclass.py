@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int
 
 from chestx.metrics.decisions import (
     Counts,
@@ -18,6 +17,7 @@ from chestx.metrics.decisions import (
 )
 from chestx.metrics.numbers import Values, Weights, divide, weigh_once
 from chestx.metrics.ranking import compute_aurocs
+from chestx.shapes import Bool, Float, Float64, Int
 
 
 class Average(StrEnum):

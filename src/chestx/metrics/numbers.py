@@ -6,7 +6,8 @@ import math
 from typing import TypeVar
 
 import numpy as np
-from jaxtyping import Float, Float64
+
+from chestx.shapes import Float, Float64
 
 Values = Float64[np.ndarray, "..."]
 """One figure a draw."""

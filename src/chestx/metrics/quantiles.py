@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float, Float64
 
 from chestx.metrics.numbers import Values, Weights, divide, refuse_missing
+from chestx.shapes import Float, Float64
 
 
 def compute_means(values: Float[np.ndarray, " n"], weights: Weights) -> Values:

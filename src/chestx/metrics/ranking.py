@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int
 
 from chestx.metrics.numbers import Values, Weights, divide, refuse_missing, weigh_once
+from chestx.shapes import Bool, Float, Float64, Int
 
 
 @dataclass(frozen=True, slots=True, eq=False)

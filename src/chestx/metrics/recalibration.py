@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64
 
 from chestx.metrics.calibration import SMALLEST
 from chestx.metrics.numbers import Values, Weights, refuse_missing, weigh_once
+from chestx.shapes import Bool, Float, Float64
 
 _STEPS, _LARGEST, _CLOSE = 30, 50.0, 1e-9
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64, Int, Shaped
 
 from chestx.metrics.numbers import Values, Weights, weigh_once
+from chestx.shapes import Float64, Int, Shaped
 
 _BLOCK_CELLS = 1_000_000
 """Weights held at once; a few tables of this size stay inside a small computer's memory."""

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import overload
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64
 
 from chestx.metrics.decisions import (
     compute_accuracy,
@@ -17,6 +16,7 @@ from chestx.metrics.decisions import (
     count_decisions,
 )
 from chestx.metrics.numbers import Values, Weights, divide, refuse_missing, weigh_once
+from chestx.shapes import Bool, Float, Float64
 
 _Runs = Float64[np.ndarray, "repeats levels"]
 

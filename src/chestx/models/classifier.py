@@ -6,7 +6,6 @@ import os
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Float32, UInt8
 
 from chestx.domain import (
     ANY_FINDING,
@@ -32,6 +31,7 @@ from chestx.models.site import (
     identify_with_profile,
     load_site_profile,
 )
+from chestx.shapes import Float32, UInt8
 
 KNOWN_PIXELS, KNOWN_LOGITS = "known_pixels", "known_logits"
 """Arrays of ``reference.npz``: images without a patient and the logits they gave when published."""

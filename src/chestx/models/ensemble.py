@@ -15,7 +15,6 @@ from enum import StrEnum
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, Float64, UInt8
 
 from chestx.domain import Activation, InvalidModelError, ModelCard, Precision, UsageError
 from chestx.models.devices import Device
@@ -23,6 +22,7 @@ from chestx.models.folder import ENSEMBLE, ModelFolder
 from chestx.models.records import build_record, parse_json
 from chestx.models.runtime import GraphShape, Outputs, Runtime, RuntimeKind, load_runtime
 from chestx.models.scope import Reference
+from chestx.shapes import Float32, Float64, UInt8
 
 ZOOM = 1.1
 """How much larger the middle of the image is in the view ``zoom``."""

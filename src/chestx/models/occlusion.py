@@ -12,10 +12,10 @@ from itertools import islice
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, UInt8
 
 from chestx.domain import Activation, Prediction
 from chestx.models.classifier import Classifier
+from chestx.shapes import Float32, UInt8
 
 Score = Callable[[UInt8[np.ndarray, "batch size size"]], Float32[np.ndarray, "batch labels"]]
 """From model inputs to one number a label."""

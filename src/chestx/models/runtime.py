@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32, UInt8
 
 from chestx.domain import ChestxError, InvalidModelError, Precision, UsageError
 from chestx.models.devices import Device, check_started, choose_providers
 from chestx.models.onnx_file import check_onnx_bytes
 from chestx.models.precision import check_native_bf16
+from chestx.shapes import Float32, UInt8
 
 RuntimeKind = Literal["openvino", "onnxruntime"]
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32
 
 from chestx.domain import ImageHeader, InvalidModelError, ModelCard, Quality, ScopeReason
+from chestx.shapes import Float32
 
 COMPONENTS = 256
 """Principal directions of the training embeddings that the distance looks at one by one."""

@@ -8,9 +8,9 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
 
 from chestx.rendering.text import Mask
+from chestx.shapes import UInt8
 
 Picture = UInt8[np.ndarray, "_height _width 3"]
 Colour = tuple[int, int, int]

@@ -12,7 +12,8 @@ from functools import cache
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, UInt8
+
+from chestx.shapes import Float32, UInt8
 
 _FIRST, _LAST = 84, 248
 _STRONGEST = 0.55

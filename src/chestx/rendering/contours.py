@@ -12,9 +12,9 @@ from math import ceil
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int64
 
 from chestx.domain import Report
+from chestx.shapes import Bool, Float32, Float64, Int64
 
 LEVEL = 0.5
 """Share of the fixed scale at which an outline runs."""

@@ -11,7 +11,6 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
 
 from chestx.domain import CAVEAT, Finding, FindingDecision, Report, UsageError
 from chestx.rendering.bands import (
@@ -26,6 +25,7 @@ from chestx.rendering.bands import (
 )
 from chestx.rendering.colours import lay_over
 from chestx.rendering.text import draw_line, draw_paragraph, get_line_height, measure_text
+from chestx.shapes import UInt8
 from chestx.terminology import (
     ENGLISH,
     add_mark,

@@ -16,12 +16,12 @@ from math import ceil
 from typing import Literal
 
 import numpy as np
-from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont, features
 
 from chestx.rendering.bidi import order_runs, resolve_levels
 from chestx.rendering.glyphs import BOLD, FONTS, SHAPED, choose_font, open_font
 from chestx.rendering.shaping import JOINERS, shape_plainly, split_clusters
+from chestx.shapes import UInt8
 
 _ELLIPSIS = "\u2026"
 _LONGEST = 400
