@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from chestx.learning.augmentation import augment, mix_pair
+from chestx.learning.augmentation import augment, mix_pair, take_style
 
 pytestmark = pytest.mark.torch
 
@@ -91,3 +91,25 @@ def test_a_mixture_lies_between_its_images() -> None:
     first, second = (np.full((4, 4), grey, dtype=np.uint8) for grey in (100, 200))
     assert mix_pair(first, second, share=0.25)[0, 0] == 175
     assert np.array_equal(mix_pair(first, second, share=1.0), first)
+
+
+def test_style_is_taken_and_anatomy_is_kept(radiograph: np.ndarray) -> None:
+    """Of a picture that is brighter, flatter and full of grain."""
+    grain = np.random.default_rng(0).integers(100, 256, radiograph.shape).astype(np.uint8)
+    assert np.abs(take_style(radiograph, grain, share=0.0).astype(int) - radiograph).max() <= 1
+    same = take_style(radiograph, radiograph, share=1.0)
+    assert np.abs(same.astype(int) - radiograph).max() <= 1
+    mixed = take_style(radiograph, grain, share=0.5)
+    assert mixed.dtype == np.uint8
+    expected = (radiograph.mean() + grain.mean()) / 2
+    assert float(mixed.mean()) == pytest.approx(expected, abs=4)
+    assert np.corrcoef(mixed.ravel(), radiograph.ravel())[0, 1] > 0.7
+    assert abs(np.corrcoef(mixed.ravel(), grain.ravel())[0, 1]) < 0.2
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (15, 17)])
+def test_style_of_a_blank_picture_is_defined(shape: tuple[int, int]) -> None:
+    blank, white = np.zeros(shape, np.uint8), np.full(shape, 255, np.uint8)
+    assert not take_style(blank, blank, share=0.5).any()
+    assert take_style(white, blank, share=1.0).max() <= 1
+    assert take_style(blank, white, share=0.5).shape == shape

@@ -220,3 +220,26 @@ def test_the_weights_move_a_whole_number_of_times(
     assert count_steps(images, make_config(batch_size=8, images_per_epoch=80)) == 10
     with pytest.raises(UsageError, match="at most 48, the images of a pass, got 8 x 1 x 7"):
         count_steps(images, make_config(batch_size=8), processes=7)
+
+
+def test_style_comes_from_other_sources_only(
+    data: Path, load_images: Load, make_config: MakeConfig
+) -> None:
+    """One source is made black, and its images are the only ones that darken the other's."""
+    import dataclasses
+
+    images = load_images(data)
+    pixels = np.full_like(images.pixels, 200)
+    pixels[images.sources == 1] = 0
+    images = dataclasses.replace(images, pixels=pixels)
+    config = make_config(augment_style=1.0, batch_size=8)
+    seen = 0
+    for batch in iterate_batches(images, config, epoch=0):
+        for picture, source in zip(batch.pixels, batch.sources, strict=True):
+            if int(source) == 0:
+                seen += 1
+                assert float(picture.float().mean()) < 200
+    assert seen
+    alone = dataclasses.replace(images, sources=np.zeros_like(images.sources))
+    for batch in iterate_batches(alone, config, epoch=0):
+        assert {float(p.float().mean()) for p in batch.pixels} <= {0.0, 200.0}

@@ -106,13 +106,16 @@ def test_images_whose_labels_exclude_nothing_are_learnt_from(
 def test_the_averaged_weights_are_those_that_are_kept(
     data: Path, plain: Any, train_loop: Train
 ) -> None:
-    """An average that hardly moves stays near the first weights."""
-    slow = train_loop(data, ema_decay=0.999, epochs=2)
-    still = train_loop(data, epochs=1, learning_rate=1e-8)
-    key = "head.weight"
-    first = still.weights[key]
-    assert (slow.weights[key] - first).abs().max() < 0.01
-    assert (plain.weights[key] - first).abs().max() > 0.01
+    """They lag behind the weights that move, and hold little of the first ones."""
+    moved = train_loop(data, epochs=2)
+    slow = train_loop(data, epochs=2, ema_decay=0.999)
+    first = train_loop(data, epochs=1, learning_rate=1e-8).weights["head.weight"]
+    way = (moved.weights["head.weight"] - first).flatten()
+    done = (slow.weights["head.weight"] - first).flatten()
+    share = float(done @ way / (way @ way))
+    # With a decay of 0.999 from the first step on it would be some 0.01.
+    assert share > 0.5
+    assert not torch.equal(slow.weights["head.weight"], moved.weights["head.weight"])
 
 
 def test_frozen_epochs_leave_the_backbone_alone(data: Path, train_loop: Train) -> None:

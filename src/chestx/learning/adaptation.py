@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
 from torch import Tensor, nn
 
 from chestx.domain import Figure, Finding, Limits, ModelCard, Prediction, UsageError, check_prose
@@ -37,6 +36,7 @@ from chestx.models.derive import derive_model_folder
 from chestx.models.folder import MODEL, REFERENCE, WEIGHTS, ModelFolder
 from chestx.models.runtime import load_runtime
 from chestx.models.scope import assess_scope
+from chestx.shapes import UInt8
 
 LEAST_IMAGES = 64
 """Fewer say more of the few patients than of the place."""

@@ -11,9 +11,9 @@ import math
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
 
 from chestx.learning.config import TrainConfig
+from chestx.shapes import UInt8
 
 Grey = UInt8[np.ndarray, "height width"]
 
@@ -23,7 +23,7 @@ def augment(pixels: Grey, config: TrainConfig, *, generator: np.random.Generator
 
     Args:
         pixels: model input.
-        config: its ``augment_*`` ranges; mixup is not done here, it takes two images.
+        config: its ``augment_*`` ranges; style and mixup are not done here, they take two images.
         generator: of every draw, so that an image's change follows from its seed alone.
     """
     pixels = _move(pixels, config, generator)
@@ -53,6 +53,26 @@ def mix_pair(first: Grey, second: Grey, *, share: float) -> Grey:
     Source: Zhang et al., mixup: Beyond Empirical Risk Minimization, ICLR 2018.
     """
     return np.asarray(cv2.addWeighted(first, share, second, 1 - share, 0), dtype=np.uint8)
+
+
+def take_style(pixels: Grey, other: Grey, *, share: float) -> Grey:
+    """The image with the look of another: anatomy is its own, contrast and grain are mixed.
+
+    Of the Fourier transform the phase is kept and the amplitude mixed.
+
+    Args:
+        pixels: the image.
+        other: of the same size, best of another source.
+        share: of the other's amplitudes, 0 to 1.
+
+    Source: Xu et al., A Fourier-based Framework for Domain Generalization, CVPR 2021.
+    """
+    own = np.fft.rfft2(pixels.astype(np.float32))
+    strange = np.abs(np.fft.rfft2(other.astype(np.float32)))
+    amplitude = np.abs(own)
+    mixed = own * ((1 - share) + share * strange / np.maximum(amplitude, 1e-3))
+    restored = np.fft.irfft2(mixed, s=pixels.shape)
+    return np.asarray(np.clip(restored, 0, 255), dtype=np.uint8)
 
 
 def _happens(chance: float, generator: np.random.Generator) -> bool:

@@ -10,19 +10,22 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, Int8, UInt8
 from torch import Tensor
 from torch.utils.data import default_collate
 
 from chestx.datasets.example import Example, Manifest, Target, Task
 from chestx.datasets.groups import group_examples
 from chestx.domain import InputSpec, UsageError
-from chestx.learning.augmentation import augment, mix_pair
+from chestx.learning.augmentation import augment, mix_pair, take_style
 from chestx.learning.config import TrainConfig
 from chestx.learning.pixels import load_pixels
+from chestx.shapes import Float, Int, Int8, UInt8
 
 _AHEAD = 2
 """Batches that each thread may be ahead of the step."""
+
+_MOST_STYLE = 0.7
+"""Largest share of another image's amplitudes; with nearly all of them no anatomy is left."""
 
 MAX_UNREADABLE = 0.01
 """Share of the images that may be unreadable; with more, something else is wrong."""
@@ -247,6 +250,8 @@ class _Changed:
     def __init__(self, images: LabelledImages, config: TrainConfig, epoch: int) -> None:
         self._images, self._config, self._epoch = images, config, epoch
         self._draws = draw_epoch(images, config, epoch)
+        present = np.unique(images.sources)
+        self._of_source = {int(s): np.flatnonzero(images.sources == s) for s in present}
 
     def make(self, place: int) -> _Item:
         """The image at a place, changed; may be called from several threads."""
@@ -277,9 +282,23 @@ class _Changed:
     def _change(
         self, index: int, generator: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        pixels = augment(np.array(self._images.pixels[index]), self._config, generator=generator)
+        pixels = np.array(self._images.pixels[index])
+        if self._config.augment_style and generator.random() < self._config.augment_style:
+            pixels = self._restyle(pixels, int(self._images.sources[index]), generator)
+        pixels = augment(pixels, self._config, generator=generator)
         row = self._images.targets[index]
         return pixels, (row == Target.PRESENT).astype(np.float32), (row >= 0).astype(np.float32)
+
+    def _restyle(
+        self, pixels: np.ndarray, source: int, generator: np.random.Generator
+    ) -> np.ndarray:
+        """With the look of an image of another source, each source as likely as the next."""
+        others = [positions for other, positions in self._of_source.items() if other != source]
+        if not others:
+            return pixels
+        positions = others[int(generator.integers(len(others)))]
+        other = np.array(self._images.pixels[generator.choice(positions)])
+        return take_style(pixels, other, share=float(generator.uniform(0, _MOST_STYLE)))
 
 
 def iterate_batches(

@@ -9,12 +9,12 @@ from contextlib import redirect_stderr, redirect_stdout
 
 import numpy as np
 import torch
-from jaxtyping import Float32, UInt8
 from torch import Tensor, nn
 
 from chestx.domain import Activation, ChestxError
 from chestx.learning.backbones import Network
 from chestx.models.runtime import Outputs, load_runtime
+from chestx.shapes import Float32, UInt8
 
 PARITY = 1e-4
 """Largest difference of a number between torch and the graph, relative to the largest number."""

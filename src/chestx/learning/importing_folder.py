@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float32, UInt8
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -37,6 +36,7 @@ from chestx.models.folder import CARD, MODEL, REFERENCE, WEIGHTS, load_model_fol
 from chestx.models.occlusion import SERVED_GRID, compute_occlusion_maps, score_evidence
 from chestx.models.runtime import load_runtime
 from chestx.models.scope import COMPONENTS, Reference, fit_reference
+from chestx.shapes import Float, Float32, UInt8
 
 MAP_SCALES = {"cam": 10.0, "occlusion": 1.0, "none": 1.0}
 """Map value drawn at full strength where no images tell it. Of a class activation map, one that

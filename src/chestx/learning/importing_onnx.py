@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx.compose
-from jaxtyping import Float, Float32, UInt8
 from onnx import TensorProto
 
 from chestx.domain import Activation, ChestxError, InvalidModelError, UsageError
@@ -28,6 +27,7 @@ from chestx.learning.importing_description import (
 from chestx.learning.importing_read import DOMAINS, check_sizes
 from chestx.learning.importing_tail import Tail, add_tail, find_tail
 from chestx.models.runtime import import_openvino, load_runtime
+from chestx.shapes import Float, Float32, UInt8
 
 _PREFIX = "imported/"
 _TOLERANCE = 1e-4

@@ -8,11 +8,11 @@ from typing import Any, cast
 
 import numpy as np
 import onnx
-from jaxtyping import Float, Float32
 from onnx import TensorProto, numpy_helper
 
 from chestx.domain import Activation, UsageError
 from chestx.learning.importing_description import Gives
+from chestx.shapes import Float, Float32
 
 _LEAST_PROBABILITY = 1e-7
 _FLAT = frozenset({"Flatten", "Reshape", "Squeeze", "Identity", "Dropout"})

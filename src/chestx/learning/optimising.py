@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
 
 from chestx.datasets.example import Example, Manifest
 from chestx.datasets.manifest import ManifestTable
@@ -20,6 +19,7 @@ from chestx.images.worker import Preparation, PreparationError
 from chestx.learning.quantising import CALIBRATION_IMAGES, quantise_graph
 from chestx.models.derive import derive_model_folder
 from chestx.models.folder import INT8_MODEL, ModelFolder
+from chestx.shapes import UInt8
 
 ReadPixels = Callable[[], UInt8[np.ndarray, "images size size"]]
 

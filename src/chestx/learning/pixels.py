@@ -10,13 +10,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
 
 from chestx import __version__
 from chestx.domain import InputSpec, Limits, UsageError
 from chestx.files import write_text, write_whole
 from chestx.images.pool import prepare_images
 from chestx.images.worker import Preparation, PreparationError
+from chestx.shapes import UInt8
 
 
 def load_pixels(

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float32, UInt8
 from safetensors.torch import load_file
 
 from chestx.datasets.example import Task
@@ -55,6 +54,7 @@ from chestx.models.folder import (
 )
 from chestx.models.runtime import Runtime, load_runtime
 from chestx.models.scope import COMPONENTS, Reference, fit_reference
+from chestx.shapes import Float, Float32, UInt8
 
 RUN = "run.json"
 DISTANCE_QUANTILE, DISTANCE_STEP, LEAST_GROUP = 0.98, 0.05, 20

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
 
 from chestx.domain import ChestxError, UsageError
 from chestx.models.onnx_file import check_onnx_bytes
+from chestx.shapes import UInt8
 
 INSTALL = 'pip install "chestx[train,onnxruntime]"'
 

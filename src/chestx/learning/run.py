@@ -24,6 +24,7 @@ from chestx.learning.config import TrainConfig, load_config
 from chestx.learning.curve import render_curve, to_plain, write_history
 from chestx.learning.dataset import LabelledImages, prepare_split
 from chestx.learning.faults import explain_faults
+from chestx.learning.memory import keep_memory
 from chestx.learning.pixels import load_pixels
 from chestx.learning.progress import Progress
 from chestx.learning.provenance import (
@@ -109,7 +110,7 @@ def run_training(
         resumed = (folder / CHECKPOINT).is_file()
         log.info("run folder ready", extra={"fields": {"resumed": resumed}})
     try:
-        with explain_faults(config):
+        with explain_faults(config), keep_memory():
             images, validation = _prepare_images(fabric, table, config, cache, on_image)
             if unlabelled:
                 images = _add_unlabelled(fabric, images, unlabelled, config, cache, on_image)

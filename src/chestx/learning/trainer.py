@@ -234,10 +234,18 @@ def _make_adversary(network: Network, images: LabelledImages, config: TrainConfi
     )
 
 
+_Weights = tuple[Tensor, ...] | list[Tensor]
+
+
 def _make_average(network: Network, config: TrainConfig) -> AveragedModel | None:
     if not config.ema_decay:
         return None
-    average = get_ema_multi_avg_fn(config.ema_decay)  # type: ignore[no-untyped-call]
+
+    def average(averaged: _Weights, current: _Weights, moves: Tensor | int) -> None:
+        # The first weights know nothing: a short run must not be averaged with them.
+        decay = min(config.ema_decay, (1 + float(moves)) / (10 + float(moves)))
+        get_ema_multi_avg_fn(decay)(averaged, current, moves)  # type: ignore[no-untyped-call]
+
     return AveragedModel(network, multi_avg_fn=average, use_buffers=True)
 
 

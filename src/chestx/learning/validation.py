@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
 from torch.nn import functional
 
 from chestx.datasets.example import Task
@@ -16,6 +15,7 @@ from chestx.learning.backbones import Network
 from chestx.learning.config import Monitor
 from chestx.learning.dataset import LabelledImages
 from chestx.metrics import compute_auroc
+from chestx.shapes import Bool, Float
 
 LEAST = 5
 """Images of each kind that a source must have for its AUROC to count."""
