@@ -15,11 +15,11 @@ leaves one out ends the benchmark. Images a second are without the start of the 
 (by each program's own clock, the start of chestx's child processes included); processor time
 is of the whole process tree less what one image alone takes; memory is the highest summed PSS.
 
-The bound is measured in the same round in this process, in processor time: decoding alone
-(OpenCV, for DICOM chestx's reader) and the model alone on ready inputs. With C cores it is
-C / (decode + model); no program that does both can be faster. ``fraction`` is images a second
-over the bound: it falls on a machine that others use. ``CPU fraction`` is processor time over
-processor time, and falls hardly at all.
+The bound is measured in the same round, in processor time, by as many processes as there are cores
+at once (``bound.py``): decoding alone (OpenCV, for DICOM chestx's reader) and the model alone on
+ready inputs. With C cores it is C / (decode + model); no program that does both can be faster.
+``fraction`` is images a second over the bound: it falls on a machine that others use. ``CPU
+fraction`` is processor time over processor time, and falls hardly at all.
 
 A small run, under three minutes:
 
@@ -36,22 +36,16 @@ import shutil
 import statistics
 import sys
 import tempfile
-import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
-import numpy as np
+from bound import measure_together
 from predict import describe, time_process
 from speed_inputs import KINDS, list_images, make_inputs
 from speed_models import make_folder
 
-from chestx.domain import InputSpec
-from chestx.images.preprocessing import preprocess
-from chestx.images.reading import read_radiograph
-from chestx.models.classifier import Classifier
 from chestx.models.runtime import count_usable_cores
 
 HANDWRITTEN = Path(__file__).with_name("handwritten.py")
@@ -139,34 +133,6 @@ class Bench:
         return command if overlays == "with" else [*command, "--no-heatmaps"]
 
 
-def measure_decode_ms(files: Sequence[Path]) -> float:
-    """Processor milliseconds to decode a file, median; OpenCV for pictures."""
-
-    def decode(path: Path) -> None:
-        if path.suffix == ".dcm":
-            read_radiograph(path)
-        else:
-            cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_GRAYSCALE)
-
-    return measure_ms([lambda path=path: decode(path) for path in files])  # type: ignore[misc]
-
-
-def measure_model_ms(classifier: Classifier, inputs: Sequence[np.ndarray]) -> float:
-    """Processor milliseconds of the network for a ready input, median."""
-    return measure_ms([lambda x=x: classifier.predict(x[None]) for x in inputs])  # type: ignore[misc]
-
-
-def measure_ms(calls: Sequence[Callable[[], object]]) -> float:
-    """Processor time of the process a call, median over three turns; the first is not counted."""
-    calls[0]()
-    taken = []
-    for call in [*calls] * 3:
-        start = time.process_time()
-        call()
-        taken.append(1e3 * (time.process_time() - start))
-    return statistics.median(taken)
-
-
 def fill(folder: Path, sources: Sequence[Path], count: int) -> Path:
     """A folder of hard links to sources in turn."""
     folder.mkdir(parents=True)
@@ -184,19 +150,18 @@ def measure_kind(kind: str, sources: Sequence[Path], bench: Bench) -> dict[str, 
     small = fill(root / kind / "few", made, args.handwritten_images)
     megabytes = statistics.mean(path.stat().st_size for path in made) / 1e6
     print(f"\n{kind}: {len(made)} different files of {megabytes:.2f} MB")
-    inputs = [preprocess(read_radiograph(path).pixels, InputSpec(size=224)) for path in made]
-    loaded = {
-        side: load(side, root / "models") for side in args.sides if side not in ("one", "batch")
-    }
+    folder = str(made[0].parent)
     runs: dict[tuple[str, str], list[Run]] = defaultdict(list)
     needed: dict[str, list[float]] = defaultdict(list)
     for turn in range(args.rounds):
         print(f"  round {turn + 1}, load {os.getloadavg()[0]:.1f}:", end="", flush=True)
-        decode = measure_decode_ms(made)
-        needed["decode"].append(decode)
+        needed["decode"].append(measure_together(["decode", folder], bench.cores))
         for side in args.sides:
-            if side in loaded:
-                needed[side].append(measure_model_ms(loaded[side], inputs))
+            if side not in ("one", "batch"):
+                model, precision = side.rsplit(":", 1)
+                path = make_folder(model, precision, root / "models")
+                taken = measure_together(["model", path, precision, folder], bench.cores)
+                needed[side].append(taken)
             for overlays in args.overlays:
                 files = small if side in ("one", "batch") else large
                 runs[side, overlays].append(bench.run(side, files, overlays))
@@ -206,18 +171,14 @@ def measure_kind(kind: str, sources: Sequence[Path], bench: Bench) -> dict[str, 
     return print_kind(runs, needed, bench)
 
 
-def load(side: str, root: Path) -> Classifier:
-    """The model of a side, on one thread."""
-    model, precision = side.rsplit(":", 1)
-    return Classifier.load(make_folder(model, precision, root), threads=1, precision=precision)
-
-
 def print_kind(
     runs: dict[tuple[str, str], list[Run]], needed: dict[str, list[float]], bench: Bench
 ) -> dict[str, list[float]]:
     """Prints a block a side; gives the figures of the last line, with overlays where made."""
     found: dict[str, list[float]] = defaultdict(list)
-    print(f"  decode alone, CPU-ms an image: {describe(needed['decode'], digits=2)}")
+    print(
+        f"  decode alone, all cores at it, CPU-ms an image: {describe(needed['decode'], digits=2)}"
+    )
     for (side, overlays), done in runs.items():
         print(f"  {side}, {overlays} overlays")
         print(f"    images/s          {describe([run.rate for run in done], digits=2)}")
@@ -281,7 +242,6 @@ def main() -> None:
     args.overlays = choose(args.overlays, OVERLAYS)
     if args.cores:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-args.cores :])
-    cv2.setNumThreads(1)
     cores = count_usable_cores()
     print(
         f"{cores} cores and threads; {args.images} files for chestx, {args.handwritten_images} ",
