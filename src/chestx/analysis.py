@@ -261,6 +261,8 @@ class Analyzer:
             image; maps of other models come with the answer.
         pixel_digest: whether a report carries a checksum of the shown pixels, which the
             identity of a result in DICOM needs.
+        reduced_jpeg2000: whether JPEG 2000 is decoded only as fine as the model and the preview
+            need, which is several times as fast; such images carry a note.
         limits: what one input may cost.
         worker_limits: memory and time that one file may take in its child.
 
@@ -278,12 +280,15 @@ class Analyzer:
         preview_size: int = PREVIEW_SIZE,
         occlusion_maps: bool = True,
         pixel_digest: bool = False,
+        reduced_jpeg2000: bool = False,
         limits: Limits | None = None,
         worker_limits: WorkerLimits | None = None,
     ) -> None:
         _check_range("workers", workers, 0, 256)
         _check_range("threads", threads, 1, 256)
         _check_range("batch size", batch_size, 1, 1024)
+        if pixel_digest and reduced_jpeg2000:
+            raise UsageError("a checksum of the shown pixels needs all of them, not reduced ones")
         self.classifier = classifier
         self.clock = StageClock()
         self._preparation = Preparation(
@@ -291,6 +296,7 @@ class Analyzer:
             preview_size=preview_size,
             limits=limits or Limits(),
             pixel_digest=pixel_digest,
+            reduced_jpeg2000=reduced_jpeg2000,
         )
         threads = count_usable_cores() if threads is None else threads
         count = count_usable_cores() if workers is None else workers

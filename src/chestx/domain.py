@@ -161,10 +161,13 @@ class Radiograph:
     Attributes:
         pixels: grey values for display, 0 black to 255 white; read-only.
         header: what the file says of itself.
+        reduction: how many rows and columns of the file a pixel stands for; 1 unless a
+            reduced picture was asked for.
     """
 
     pixels: UInt8[np.ndarray, "height width"]
     header: ImageHeader
+    reduction: int = 1
 
     def __post_init__(self) -> None:
         if self.pixels.dtype != np.uint8 or self.pixels.ndim != 2:
@@ -172,9 +175,12 @@ class Radiograph:
                 f"expected uint8 pixels of two dimensions, "
                 f"got {self.pixels.dtype} of {self.pixels.ndim}"
             )
-        if self.pixels.shape != (self.header.rows, self.header.columns):
+        rows, columns = (
+            -(-side // self.reduction) for side in (self.header.rows, self.header.columns)
+        )
+        if self.pixels.shape != (rows, columns):
             raise ValueError(
-                f"expected {self.header.rows} x {self.header.columns} pixels as the header says, "
+                f"expected {rows} x {columns} pixels as the header says, "
                 f"got {self.pixels.shape[0]} x {self.pixels.shape[1]}"
             )
         self.pixels.flags.writeable = False

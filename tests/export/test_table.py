@@ -175,7 +175,7 @@ def test_studies_come_in_order_of_urgency_and_then_of_probability() -> None:
         Failure(source="y", reason="broken", header=make_report(0.1, study="1.3").header),
     ]
     written = [to_result_row(result, identity=IDENTITY) for result in results]
-    rows = to_study_rows(WrittenAnswer.from_row(row) for row in written)
+    rows = list(to_study_rows(WrittenAnswer.from_row(row) for row in written))
     assert [row["study"] for row in rows] == ["1.3", "1.2", "1.4", "x", "1.1"]
     assert all(set(row) == set(STUDY_COLUMNS) for row in rows)
     assert rows[0]["decision"] == FindingDecision.POSITIVE

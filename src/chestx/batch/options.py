@@ -56,6 +56,7 @@ class BatchOptions:
         threads: calls of the model at once; None for one a core.
         batch_size: the most images of one call.
         timeout_s, memory_mb: what one file may take in its child process.
+        reduced_jpeg2000: whether JPEG 2000 is decoded only as fine as is needed.
     """
 
     heatmaps: bool = True
@@ -74,6 +75,7 @@ class BatchOptions:
     batch_size: int = 8
     timeout_s: int | float = 60.0
     memory_mb: int = 3072
+    reduced_jpeg2000: bool = False
 
     def __post_init__(self) -> None:
         _check("heatmap size", self.heatmap_size, 128, 4096)
@@ -83,6 +85,11 @@ class BatchOptions:
         _check("timeout", self.timeout_s, 1, 86_400)
         _check("memory", self.memory_mb, 1024, 1_048_576)
         _check_objects(self.objects)
+        if self.dicom and self.reduced_jpeg2000:
+            raise UsageError(
+                "--reduced-jpeg2000 and --dicom exclude each other: an object for the archive "
+                "states the checksum of the whole image"
+            )
 
     @property
     def preview_size(self) -> int:

@@ -247,9 +247,7 @@ def _run(
             answers.append(WrittenAnswer.from_row(row))
             if on_row is not None:
                 on_row(row)
-    rows = to_study_rows(answers)
-    summary.studies = len(rows)
-    _write_table(output / STUDIES, STUDY_COLUMNS, rows)
+    summary.studies = _write_table(output / STUDIES, STUDY_COLUMNS, to_study_rows(answers))
     if options.json_lines:
         _write_json_lines(output, columns)
     if options.parquet:
@@ -331,6 +329,7 @@ def _follow(
             batch_size=options.batch_size,
             preview_size=options.preview_size,
             pixel_digest=objects is not None,
+            reduced_jpeg2000=options.reduced_jpeg2000,
             limits=Limits(),
             worker_limits=WorkerLimits(memory_mb=options.memory_mb, timeout_s=options.timeout_s),
         ) as analyzer,
@@ -364,13 +363,18 @@ def _complete_cpu(stages: dict[str, float], *, has_children: bool) -> dict[str, 
     return {**stages, "rest": max(time.process_time() - measured, 0.0)}
 
 
-def _write_table(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
+def _write_table(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> int:
+    """Writes a table as its rows are made; gives their number."""
+    count = 0
     with write_whole(path) as file:
         text = TextIOWrapper(file, encoding="utf-8", newline="")
         writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        for row in rows:
+            writer.writerow(row)
+            count += 1
         text.detach()
+    return count
 
 
 def _read_records(output: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:

@@ -133,6 +133,13 @@ def predict(
     memory: Annotated[
         int, typer.Option("--memory", help="MiB that a child process may take.")
     ] = 3072,
+    reduced_jpeg2000: Annotated[
+        bool,
+        typer.Option(
+            "--reduced-jpeg2000",
+            help="Decode JPEG 2000 only as fine as is needed: much faster, not quite the same.",
+        ),
+    ] = False,
     runtime: Annotated[
         RuntimeName, typer.Option("--runtime", help="What computes the network.")
     ] = RuntimeName.OPENVINO,
@@ -179,6 +186,7 @@ def predict(
         batch_size=batch_size,
         timeout_s=timeout,
         memory_mb=memory,
+        reduced_jpeg2000=reduced_jpeg2000,
     )
     found = collect_inputs(
         inputs,

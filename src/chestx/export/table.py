@@ -7,8 +7,9 @@ this file.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from sys import intern
 from typing import Any
 
 from chestx.domain import (
@@ -163,12 +164,13 @@ class WrittenAnswer:
     """What ``studies.csv`` needs of one row of ``results.csv``, and no more.
 
     Attributes:
-        cells: the columns that both tables have.
+        cells: the columns that both tables have, in order, then the interpretation; texts
+            that many rows share are held once, since a run keeps this of every image.
         source, decision, study_instance_uid, patient_id: of the image.
         score: its highest probability; 0 where it was not assessed.
     """
 
-    cells: Row
+    cells: tuple[str, ...]
     source: str
     decision: Decision
     study_instance_uid: str
@@ -185,7 +187,7 @@ class WrittenAnswer:
             if name.startswith("decision_") and value
         ]
         return cls(
-            cells={name: row.get(name, "") for name in (*_SHARED_COLUMNS, "interpretation")},
+            cells=tuple(intern(row.get(name, "")) for name in (*_SHARED_COLUMNS, "interpretation")),
             source=row["path"],
             decision=decision,
             study_instance_uid=row.get("StudyInstanceUID", ""),
@@ -194,11 +196,11 @@ class WrittenAnswer:
         )
 
 
-def to_study_rows(answers: Iterable[WrittenAnswer]) -> list[Row]:
+def to_study_rows(answers: Iterable[WrittenAnswer]) -> Iterator[Row]:
     """``studies.csv``: most urgent first, then the higher probability, then input order."""
     studies = group_studies(answers)
     studies.sort(key=lambda study: (study.decision.urgency, -study.answering.score))
-    return [_to_study_row(study) for study in studies]
+    yield from map(_to_study_row, studies)
 
 
 def to_json_record(row: Mapping[str, str], columns: Iterable[str]) -> dict[str, Any]:
@@ -221,12 +223,12 @@ def to_json_record(row: Mapping[str, str], columns: Iterable[str]) -> dict[str, 
 
 
 def _to_study_row(study: Study[WrittenAnswer]) -> Row:
-    cells = study.answering.cells
+    *cells, interpretation = study.answering.cells
     return {
-        **{name: cells[name] for name in _SHARED_COLUMNS},
+        **dict(zip(_SHARED_COLUMNS, cells, strict=True)),
         "study": study.key,
         "decision": str(study.decision),
-        "interpretation": interpret_study(cells["interpretation"], study),
+        "interpretation": interpret_study(interpretation, study),
         "images": str(len(study.answers)),
         "not_assessed": str(study.not_assessed),
         "answering_path": study.answering.source,

@@ -23,7 +23,7 @@ _FOR_PROCESSING = {
 }
 
 
-def decode_dicom(data: bytes, *, limits: Limits) -> Radiograph:
+def decode_dicom(data: bytes, *, limits: Limits, least_side: int = 0) -> Radiograph:
     """Decodes one DICOM image of one frame to grey values for display.
 
     The image is not rotated; shutters and overlays are not burnt in.
@@ -31,6 +31,8 @@ def decode_dicom(data: bytes, *, limits: Limits) -> Radiograph:
     Args:
         data: the file's bytes, with or without preamble.
         limits: what the file may cost.
+        least_side: shorter side in pixels that will do, 0 for all there are; only JPEG 2000
+            can be decoded in part.
 
     Raises:
         UnreadableImageError: the file is no image, is raw detector data, is damaged,
@@ -42,26 +44,28 @@ def decode_dicom(data: bytes, *, limits: Limits) -> Radiograph:
     file = read_dicom_file(data, limits=limits)
     header = read_header(file)
     try:
-        return _decode_image(file, header, limits)
+        return _decode_image(file, header, limits, least_side)
     except UnreadableImageError as error:
         error.header = header
         raise
 
 
-def _decode_image(file: DicomFile, header: ImageHeader, limits: Limits) -> Radiograph:
+def _decode_image(
+    file: DicomFile, header: ImageHeader, limits: Limits, least_side: int
+) -> Radiograph:
     _require_image(file)
     layout = read_layout(file.data_set, limits=limits)
-    image = decode_pixels(file, layout)
+    image = decode_pixels(file, layout, least_side=least_side)
     notes = header.notes + image.notes
     if layout.photometric not in ("MONOCHROME1", "MONOCHROME2"):
         grey = convert_to_grey(image, file.data_set)
         header = replace(
             header, display=grey.description, colourfulness=grey.colourfulness, notes=notes
         )
-        return Radiograph(grey.pixels, header)
+        return Radiograph(grey.pixels, header, image.reduction)
     display = make_display(image.values, image.layout, file.data_set)
     header = replace(header, display=display.description, notes=notes + display.notes)
-    return Radiograph(apply_table(display.table, image.values), header)
+    return Radiograph(apply_table(display.table, image.values), header, image.reduction)
 
 
 def _require_image(file: DicomFile) -> None:

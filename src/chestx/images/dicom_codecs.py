@@ -10,6 +10,7 @@ import re
 import struct
 from collections.abc import Callable
 from dataclasses import replace
+from io import BytesIO
 from itertools import pairwise
 
 import numpy as np
@@ -28,6 +29,9 @@ from chestx.shapes import UInt8, UInt16
 Stored = UInt8[np.ndarray, "height width *samples"] | UInt16[np.ndarray, "height width *samples"]
 Flat = UInt8[np.ndarray, " count"] | UInt16[np.ndarray, " count"]
 Decoder = Callable[[bytes, PixelLayout], tuple[Stored, PixelLayout]]
+
+JPEG2000 = frozenset(f"1.2.840.10008.1.2.4.{last}" for last in (90, 91, 201, 202, 203))
+"""Transfer syntaxes of JPEG 2000, with and without high throughput."""
 
 _BASELINE, _EXTENDED, _PROGRESSIVE, _LOSSLESS = 0xC0, 0xC1, 0xC2, 0xC3
 _JPEG_END = b"\xff\xd9"
@@ -198,6 +202,63 @@ def _decode_jpeg2000(stream: bytes, layout: PixelLayout) -> tuple[Stored, PixelL
         raise _damaged("JPEG 2000") from error
     allocated = 8 if found.precision <= 8 else 16
     values = shape_samples(_view(decoded, layout, allocated, "JPEG 2000"), layout, is_planar=False)
+    return values, _fit_jpeg2000(layout, found, allocated)
+
+
+def choose_reduction(layout: PixelLayout, least_side: int) -> int:
+    """The largest power of two by which the shorter side may be divided; 1 for none."""
+    reduction = 1
+    while least_side and min(layout.rows, layout.columns) >= 2 * reduction * least_side:
+        reduction *= 2
+    return reduction
+
+
+def decode_jpeg2000_reduced(
+    stream: bytes, layout: PixelLayout, reduction: int
+) -> tuple[Stored, PixelLayout] | None:
+    """Decodes a JPEG 2000 stream without its finest levels; None where that cannot be done.
+
+    What is left out is most of the work, and no fault in it is found. Colour and signed
+    samples, too few levels, and whatever Pillow does not take are left to the whole decoder.
+
+    Args:
+        stream: the compressed pixel data.
+        layout: as the header states it.
+        reduction: of rows and columns, a power of two.
+
+    Raises:
+        UnreadableImageError: what the stream's own header states cannot be.
+    """
+    from PIL import Image, Jpeg2KImagePlugin
+
+    stream = extract_codestream(stream)
+    found = _read_header(stream, layout, "JPEG 2000")
+    check_jpeg2000(stream)
+    # Means of bits that stand for signed or for other numbers would be no means of these numbers.
+    is_plain = not (layout.is_colour or layout.is_signed or found.is_signed)
+    if not is_plain or found.precision > layout.high_bit + 1:
+        return None
+    expected = (-(-layout.rows // reduction), -(-layout.columns // reduction))
+    try:
+        with Jpeg2KImagePlugin.Jpeg2KImageFile(BytesIO(stream)) as picture:
+            picture.reduce = reduction.bit_length() - 1
+            # Pillow rounds the reduced sides, OpenJPEG rounds them up: where they differ, it
+            # would call the stream broken. Of a whole multiple both make the same.
+            picture._size = (expected[1] * reduction, expected[0] * reduction)
+            picture.load()
+            mode, values = picture.mode, np.array(picture)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+    allocated = 8 if found.precision <= 8 else 16
+    wanted = ("L", "|u1") if allocated == 8 else ("I;16", "<u2")
+    if (mode, values.dtype.str) != wanted or values.shape != expected:
+        return None
+    # Pillow stretches samples to the whole container.
+    values >>= allocated - found.precision
+    return values, _fit_jpeg2000(layout, found, allocated)
+
+
+def _fit_jpeg2000(layout: PixelLayout, found: Codestream, allocated: int) -> PixelLayout:
     # Where header and codestream disagree, the codestream tells the depth of what was
     # compressed, and the header whether it is signed.
     bits = found.precision
@@ -205,7 +266,7 @@ def _decode_jpeg2000(stream: bytes, layout: PixelLayout) -> tuple[Stored, PixelL
         bits = min(bits, layout.bits_stored)
     photometric = "RGB" if layout.photometric in ("YBR_RCT", "YBR_ICT") else layout.photometric
     fitted = replace(_fit(layout, found.precision, allocated), photometric=photometric)
-    return values, replace(fitted, bits_stored=bits, high_bit=bits - 1)
+    return replace(fitted, bits_stored=bits, high_bit=bits - 1)
 
 
 def _read_header(stream: bytes, layout: PixelLayout, kind: str, *processes: int) -> Codestream:
@@ -269,10 +330,6 @@ DECODERS: dict[str, Decoder] = {
     "1.2.840.10008.1.2.4.70": _decode_jpeg_lossless,
     "1.2.840.10008.1.2.4.80": _decode_jpeg_ls,
     "1.2.840.10008.1.2.4.81": _decode_jpeg_ls,
-    "1.2.840.10008.1.2.4.90": _decode_jpeg2000,
-    "1.2.840.10008.1.2.4.91": _decode_jpeg2000,
-    "1.2.840.10008.1.2.4.201": _decode_jpeg2000,
-    "1.2.840.10008.1.2.4.202": _decode_jpeg2000,
-    "1.2.840.10008.1.2.4.203": _decode_jpeg2000,
+    **dict.fromkeys(sorted(JPEG2000), _decode_jpeg2000),
 }
 """By transfer syntax. A decoder returns the samples, and the layout that they have."""

@@ -11,7 +11,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from chestx.domain import UnreadableImageError
-from chestx.images.dicom_codecs import DECODERS, Flat, Stored, shape_samples
+from chestx.images.dicom_codecs import (
+    DECODERS,
+    JPEG2000,
+    Flat,
+    Stored,
+    choose_reduction,
+    decode_jpeg2000_reduced,
+    shape_samples,
+)
 from chestx.images.dicom_dataset import Element, Tag
 from chestx.images.dicom_elements import (
     DEFLATED_LITTLE,
@@ -32,16 +40,23 @@ class StoredImage:
     Attributes:
         values: containers as they stand in the file; colour has a third axis of 3.
         layout: as the header states it, corrected by what the codestream states.
-        notes: where the two differed.
+        notes: where the two differed, and whether less was decoded than there is.
+        reduction: how many rows and columns of the file a value stands for.
     """
 
     values: Stored
     layout: PixelLayout
     notes: tuple[str, ...] = ()
+    reduction: int = 1
 
 
-def decode_pixels(file: DicomFile, layout: PixelLayout) -> StoredImage:
+def decode_pixels(file: DicomFile, layout: PixelLayout, *, least_side: int = 0) -> StoredImage:
     """Decodes the one frame of a file.
+
+    Args:
+        file: with its pixel data.
+        layout: as its header states it.
+        least_side: shorter side in pixels that will do; 0 for the whole image.
 
     Raises:
         UnreadableImageError: the transfer syntax is not read, or the pixel data are
@@ -70,6 +85,14 @@ def decode_pixels(file: DicomFile, layout: PixelLayout) -> StoredImage:
     stream = b"".join(element.fragments[1:])
     if not stream:
         raise UnreadableImageError("the compressed pixel data are empty")
+    reduction = choose_reduction(layout, least_side) if syntax in JPEG2000 else 1
+    if reduction > 1:
+        reduced = decode_jpeg2000_reduced(stream, layout, reduction)
+        if reduced is not None:
+            values, found = reduced
+            note = f"decoded at 1/{reduction} of its resolution"
+            notes = (*_note_differences(layout, found), note)
+            return StoredImage(values, _by_pixel(found), notes, reduction)
     values, found = decoder(stream, layout)
     return StoredImage(values, _by_pixel(found), _note_differences(layout, found))
 

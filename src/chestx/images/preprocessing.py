@@ -73,4 +73,20 @@ def resize_to_fit(
     if scale >= 1:
         return pixels
     height, width = (max(1, round(side * scale)) for side in pixels.shape)
-    return resize_by_area(pixels, (width, height))
+    return resize_by_area(_halve(pixels, height, width), (width, height))
+
+
+def _halve(
+    pixels: UInt8[np.ndarray, "height width"], least_height: int, least_width: int
+) -> UInt8[np.ndarray, "half_height half_width"]:
+    """Halves a picture while whole pixels fall together and twice the wanted size is left.
+
+    Means of four pixels are what processors are quickest at. Each step rounds once more, so
+    only a picture for the eye comes this way, never the model's input.
+    """
+    while True:
+        rows, columns = pixels.shape
+        if rows % 2 or columns % 2 or rows < 4 * least_height or columns < 4 * least_width:
+            return pixels
+        half = (columns // 2, rows // 2)
+        pixels = cv2.resize(pixels, half, interpolation=cv2.INTER_AREA)

@@ -80,7 +80,7 @@ def assess_quality(radiograph: Radiograph) -> Quality:
     middle = small[_MIDDLE, _MIDDLE]
     low, high = _find_percentiles(small[::2, ::2], (0.01, 0.99))
     measures = {
-        "shorter_side": float(min(radiograph.pixels.shape)),
+        "shorter_side": float(min(radiograph.header.rows, radiograph.header.columns)),
         "grey_range": float(high - low),
         "clipped_black": float((middle <= 1).mean()),
         "clipped_white": float((middle >= 254).mean()),

@@ -96,12 +96,16 @@ def _too_large(size: int, max_bytes: int) -> UnreadableImageError:
     )
 
 
-def decode_radiograph(data: bytes, *, limits: Limits = _USUAL_LIMITS) -> Radiograph:
+def decode_radiograph(
+    data: bytes, *, limits: Limits = _USUAL_LIMITS, least_side: int = 0
+) -> Radiograph:
     """Decodes DICOM, PNG, JPEG, TIFF or BMP, decided by content.
 
     Args:
         data: a whole file.
         limits: what it may cost.
+        least_side: shorter side in pixels that will do, 0 for all there are; only DICOM
+            with JPEG 2000 can be decoded in part.
 
     Returns:
         The radiograph as a reader sees it.
@@ -114,7 +118,7 @@ def decode_radiograph(data: bytes, *, limits: Limits = _USUAL_LIMITS) -> Radiogr
     if len(data) > limits.max_bytes:
         raise _too_large(len(data), limits.max_bytes)
     try:
-        return _decode(data, limits)
+        return _decode(data, limits, least_side)
     except UnreadableImageError:
         raise
     except MemoryError as error:
@@ -129,11 +133,11 @@ def decode_radiograph(data: bytes, *, limits: Limits = _USUAL_LIMITS) -> Radiogr
         ) from error
 
 
-def _decode(data: bytes, limits: Limits) -> Radiograph:
+def _decode(data: bytes, limits: Limits, least_side: int) -> Radiograph:
     from chestx.images.dicom import decode_dicom, is_dicom
 
     if is_dicom(data):
-        return decode_dicom(data, limits=limits)
+        return decode_dicom(data, limits=limits, least_side=least_side)
     from chestx.images.raster import decode_raster
 
     return decode_raster(data, limits=limits)

@@ -68,12 +68,22 @@ class Preparation:
         preview_size: long side of the preview in pixels, 0 for none.
         limits: what the file may cost.
         pixel_digest: whether a checksum of the shown pixels is made.
+        reduced_jpeg2000: whether JPEG 2000 is decoded only as fine as input and preview need.
     """
 
     input: InputSpec
     preview_size: int
     limits: Limits
     pixel_digest: bool = False
+    reduced_jpeg2000: bool = False
+
+    @property
+    def least_side(self) -> int:
+        """Shorter side of the decoded picture that will do; 0 for all that there is.
+
+        Twice the input, so that it is still a mean of what was decoded.
+        """
+        return max(2 * self.input.size, self.preview_size) if self.reduced_jpeg2000 else 0
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -146,7 +156,9 @@ def _prepare_bytes(
     from chestx.images.reading import decode_radiograph
 
     try:
-        radiograph = decode_radiograph(data, limits=preparation.limits)
+        radiograph = decode_radiograph(
+            data, limits=preparation.limits, least_side=preparation.least_side
+        )
     except UnreadableImageError as error:
         raise PreparationError(str(error), header=error.header, sha256=sha256) from error
     decoded = _read_clocks()
@@ -304,6 +316,7 @@ def _start_process(preparation: Preparation, limits: WorkerLimits) -> subprocess
         "input": asdict(preparation.input),
         "preview_size": preparation.preview_size,
         "pixel_digest": preparation.pixel_digest,
+        "reduced_jpeg2000": preparation.reduced_jpeg2000,
         "limits": asdict(preparation.limits),
         "memory_mb": limits.memory_mb,
         "timeout_s": limits.timeout_s,
@@ -439,6 +452,7 @@ def serve(setting: dict[str, Any], requests: IO[bytes], answers: IO[bytes]) -> N
         input=InputSpec(**{**setting["input"], "denoise": Denoise(setting["input"]["denoise"])}),
         preview_size=setting["preview_size"],
         pixel_digest=setting["pixel_digest"],
+        reduced_jpeg2000=setting["reduced_jpeg2000"],
         limits=Limits(**setting["limits"]),
     )
     while head := requests.read(_LENGTH.size):

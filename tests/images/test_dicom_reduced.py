@@ -1,0 +1,141 @@
+"""JPEG 2000 decoded only as fine as is needed: nearly the same picture, and said of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import pytest
+from pydicom.uid import JPEG2000, ExplicitVRLittleEndian, JPEG2000Lossless
+
+from chestx.domain import InputSpec, Limits, Radiograph, UnreadableImageError
+from chestx.images.preprocessing import preprocess
+from chestx.images.quality import assess_quality
+from chestx.images.reading import decode_radiograph
+
+if TYPE_CHECKING:
+    from chestx.models.classifier import Classifier
+
+Make = Callable[..., bytes]
+
+NOTE = "decoded at 1/4 of its resolution"
+LEAST = 400
+
+
+def read(data: bytes, least_side: int = 0) -> Radiograph:
+    return decode_radiograph(data, limits=Limits(), least_side=least_side)
+
+
+@pytest.fixture(scope="module")
+def chest(samples: Path) -> np.ndarray:
+    """12 bits at 1,603 x 1,850 pixels, with the grain of a detector."""
+    grey = cv2.imread(str(samples / "adult-1-no-finding.png"), cv2.IMREAD_GRAYSCALE)
+    large = cv2.resize(np.asarray(grey, np.float32), (1850, 1603), interpolation=cv2.INTER_CUBIC)
+    large = large * 15 + np.random.default_rng(0).normal(0, 6, large.shape)
+    return np.asarray(np.clip(large, 0, 4095), dtype=np.uint16)
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_a_reduced_picture_is_the_mean_of_the_whole_one(
+    photometric: str, chest: np.ndarray, make_dicom: Make
+) -> None:
+    data = make_dicom(
+        chest, syntax=JPEG2000Lossless, compress={}, photometric=photometric,
+        WindowCenter=2000, WindowWidth=3500,
+    )  # fmt: skip
+    whole, reduced = read(data), read(data, LEAST)
+    assert reduced.pixels.shape == (401, 463)
+    assert (reduced.reduction, whole.reduction) == (4, 1)
+    assert reduced.header.notes == (NOTE,)
+    assert (reduced.header.rows, reduced.header.columns) == (1603, 1850)
+    mean = cv2.resize(whole.pixels, (463, 401), interpolation=cv2.INTER_AREA).astype(int)
+    # Detail finer than a pixel is cut off by another filter; brightness must be the same.
+    assert np.abs(reduced.pixels - mean).mean() < 2
+    assert abs(float(reduced.pixels.mean()) - float(mean.mean())) < 0.3
+    spec = InputSpec(size=224)
+    gap = np.abs(preprocess(reduced.pixels, spec).astype(int) - preprocess(whole.pixels, spec))
+    assert gap.mean() < 1
+    assert assess_quality(reduced).measures["shorter_side"] == 1603
+    assert assess_quality(reduced).flags == assess_quality(whole).flags
+
+
+@pytest.mark.parametrize("name", ["RG1_J2KR.dcm", "RG1_J2KI.dcm"])
+def test_a_real_chest_gets_the_same_answer(name: str, classifier: Classifier) -> None:
+    from pydicom.data import get_testdata_file
+
+    pytest.importorskip("data_store")
+    path = get_testdata_file(name, download=False)
+    assert isinstance(path, str)
+    data = Path(path).read_bytes()
+    whole, reduced = read(data), read(data, LEAST)
+    assert reduced.reduction >= 2
+    spec = classifier.card.input
+    pixels = np.stack([preprocess(one.pixels, spec) for one in (whole, reduced)])
+    first, second = (np.array(one.probabilities) for one in classifier.predict(pixels))
+    assert np.abs(first - second).max() < 0.02
+
+
+@pytest.mark.parametrize(
+    ("changes", "least_side"),
+    [
+        ({"syntax": ExplicitVRLittleEndian}, LEAST),
+        ({"syntax": JPEG2000Lossless, "compress": {}}, 900),
+        ({"syntax": JPEG2000Lossless, "compress": {}, "is_signed": True}, LEAST),
+        ({"syntax": JPEG2000, "compress": {"j2k_cr": [5]}, "bits": 12}, 900),
+    ],
+    ids=["another syntax", "all of it is needed", "signed samples", "lossy, all is needed"],
+)
+def test_what_cannot_be_reduced_is_decoded_whole(
+    changes: dict[str, object], least_side: int, chest: np.ndarray, make_dicom: Make
+) -> None:
+    stored = chest.astype(np.int16) - 2048 if "is_signed" in changes else chest
+    data = make_dicom(stored, **changes)
+    asked = read(data, least_side)
+    assert asked.reduction == 1
+    assert NOTE not in asked.header.notes
+    np.testing.assert_array_equal(asked.pixels, read(data).pixels)
+
+
+def test_a_stream_that_pillow_refuses_is_left_to_the_whole_decoder(
+    chest: np.ndarray, make_dicom: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it does with streams of fewer levels than it is asked to leave out."""
+    from PIL import Jpeg2KImagePlugin
+
+    def refuse(self: object) -> None:
+        raise OSError("broken data stream")
+
+    monkeypatch.setattr(Jpeg2KImagePlugin.Jpeg2KImageFile, "load", refuse)
+    data = make_dicom(chest, syntax=JPEG2000Lossless, compress={})
+    assert read(data, LEAST).pixels.shape == chest.shape
+
+
+def test_few_levels_are_decoded_whole(chest: np.ndarray, make_dicom: Make) -> None:
+    from io import BytesIO
+
+    from PIL import Image
+
+    buffer = BytesIO()
+    Image.fromarray((chest >> 4).astype(np.uint8)).save(
+        buffer, format="JPEG2000", no_jp2=True, num_resolutions=2, irreversible=False
+    )
+    data = make_dicom(
+        chest >> 4, bits=8, allocated=8, syntax=JPEG2000Lossless, codestream=buffer.getvalue()
+    )
+    np.testing.assert_array_equal(read(data, LEAST).pixels, read(data).pixels)
+    half = read(data, 800)  # One level is there to be left out.
+    assert half.reduction == 2
+
+
+def test_a_stream_that_is_cut_short_is_refused_all_the_same(
+    chest: np.ndarray, make_dicom: Make
+) -> None:
+    from openjpeg.utils import encode_array
+
+    stream = encode_array(chest, bits_stored=12)
+    data = make_dicom(chest, syntax=JPEG2000Lossless, codestream=stream[: len(stream) // 2])
+    with pytest.raises(UnreadableImageError):
+        read(data, LEAST)
