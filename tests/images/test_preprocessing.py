@@ -77,6 +77,18 @@ def test_previews_keep_the_aspect_ratio(pixels: np.ndarray) -> None:
     assert resize_to_fit(np.zeros((1000, 3), np.uint8), 100).shape == (100, 1)
 
 
+@pytest.mark.parametrize("shape", [(3000, 2500), (2048, 1536), (1250, 1001), (2049, 3000)])
+def test_a_preview_is_the_picture_by_area_up_to_rounding(shape: tuple[int, int]) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    picture = cv2.GaussianBlur(picture, (0, 0), 3)
+    preview = resize_to_fit(picture, 512)
+    size = preview.shape[::-1]
+    expected = cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(int)
+    gap = np.abs(preview - expected)
+    assert gap.max() <= 2
+    assert gap.mean() < 0.5
+
+
 def test_a_small_picture_is_not_enlarged_for_a_preview(pixels: np.ndarray) -> None:
     np.testing.assert_array_equal(resize_to_fit(pixels, 512), pixels)
 
