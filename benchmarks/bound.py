@@ -21,6 +21,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import simplejpeg
 
 from chestx.domain import InputSpec
 from chestx.images.preprocessing import preprocess
@@ -31,9 +32,11 @@ TURNS = 3
 
 
 def decode(path: Path) -> None:
-    """Pixels of a file; OpenCV for pictures, for DICOM chestx's reader."""
+    """Pixels of a file by the fastest decoder that chestx has: of DICOM its own reader."""
     if path.suffix == ".dcm":
         read_radiograph(path)
+    elif path.suffix == ".jpg":
+        simplejpeg.decode_jpeg(path.read_bytes(), colorspace="GRAY")
     else:
         cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_GRAYSCALE)
 

@@ -16,8 +16,9 @@ leaves one out ends the benchmark. Images a second are without the start of the 
 is of the whole process tree less what one image alone takes; memory is the highest summed PSS.
 
 The bound is measured in the same round, in processor time, by as many processes as there are cores
-at once (``bound.py``): decoding alone (OpenCV, for DICOM chestx's reader) and the model alone on
-ready inputs. With C cores it is C / (decode + model); no program that does both can be faster.
+at once (``bound.py``): decoding alone (OpenCV, for JPEG simplejpeg, for DICOM chestx's reader) and
+the model alone on ready inputs. With C cores it is C / (decode + model); no program that decodes
+the whole image by these decoders and runs this model can be faster.
 ``fraction`` is images a second over the bound: it falls on a machine that others use. ``CPU
 fraction`` is processor time over processor time, and falls hardly at all.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 import pytest
+from pydicom import Dataset
 from pydicom.uid import JPEG2000, ExplicitVRLittleEndian, JPEG2000Lossless
 
 from chestx.domain import InputSpec, Limits, Radiograph, UnreadableImageError
@@ -23,6 +24,7 @@ Make = Callable[..., bytes]
 
 NOTE = "decoded at 1/4 of its resolution"
 LEAST = 400
+WINDOW = {"WindowCenter": 2000, "WindowWidth": 3500}
 
 
 def read(data: bytes, least_side: int = 0) -> Radiograph:
@@ -43,8 +45,7 @@ def test_a_reduced_picture_is_the_mean_of_the_whole_one(
     photometric: str, chest: np.ndarray, make_dicom: Make
 ) -> None:
     data = make_dicom(
-        chest, syntax=JPEG2000Lossless, compress={}, photometric=photometric,
-        WindowCenter=2000, WindowWidth=3500,
+        chest, syntax=JPEG2000Lossless, compress={}, photometric=photometric, **WINDOW
     )  # fmt: skip
     whole, reduced = read(data), read(data, LEAST)
     assert reduced.pixels.shape == (401, 463)
@@ -84,15 +85,18 @@ def test_a_real_chest_gets_the_same_answer(name: str, classifier: Classifier) ->
         ({"syntax": ExplicitVRLittleEndian}, LEAST),
         ({"syntax": JPEG2000Lossless, "compress": {}}, 900),
         ({"syntax": JPEG2000Lossless, "compress": {}, "is_signed": True}, LEAST),
-        ({"syntax": JPEG2000, "compress": {"j2k_cr": [5]}, "bits": 12}, 900),
+        ({"syntax": JPEG2000, "compress": {"j2k_cr": [5]}}, 900),
+        ({"syntax": JPEG2000Lossless, "compress": {}, "PixelPaddingValue": 0}, LEAST),
+        ({"syntax": JPEG2000Lossless, "compress": {}, "WindowCenter": None}, LEAST),
+        ({"syntax": JPEG2000Lossless, "compress": {}, "VOILUTSequence": [Dataset()]}, LEAST),
     ],
-    ids=["another syntax", "all of it is needed", "signed samples", "lossy, all is needed"],
+    ids=["other syntax", "all", "signed", "lossy, all", "padding", "no window", "table"],
 )
 def test_what_cannot_be_reduced_is_decoded_whole(
     changes: dict[str, object], least_side: int, chest: np.ndarray, make_dicom: Make
 ) -> None:
     stored = chest.astype(np.int16) - 2048 if "is_signed" in changes else chest
-    data = make_dicom(stored, **changes)
+    data = make_dicom(stored, **{k: v for k, v in {**WINDOW, **changes}.items() if v is not None})
     asked = read(data, least_side)
     assert asked.reduction == 1
     assert NOTE not in asked.header.notes
@@ -109,11 +113,11 @@ def test_a_stream_that_pillow_refuses_is_left_to_the_whole_decoder(
         raise OSError("broken data stream")
 
     monkeypatch.setattr(Jpeg2KImagePlugin.Jpeg2KImageFile, "load", refuse)
-    data = make_dicom(chest, syntax=JPEG2000Lossless, compress={})
+    data = make_dicom(chest, syntax=JPEG2000Lossless, compress={}, **WINDOW)
     assert read(data, LEAST).pixels.shape == chest.shape
 
 
-def test_few_levels_are_decoded_whole(chest: np.ndarray, make_dicom: Make) -> None:
+def test_no_more_levels_are_left_out_than_there_are(chest: np.ndarray, make_dicom: Make) -> None:
     from io import BytesIO
 
     from PIL import Image
@@ -123,11 +127,10 @@ def test_few_levels_are_decoded_whole(chest: np.ndarray, make_dicom: Make) -> No
         buffer, format="JPEG2000", no_jp2=True, num_resolutions=2, irreversible=False
     )
     data = make_dicom(
-        chest >> 4, bits=8, allocated=8, syntax=JPEG2000Lossless, codestream=buffer.getvalue()
-    )
-    np.testing.assert_array_equal(read(data, LEAST).pixels, read(data).pixels)
-    half = read(data, 800)  # One level is there to be left out.
-    assert half.reduction == 2
+        chest >> 4, bits=8, allocated=8, syntax=JPEG2000Lossless, codestream=buffer.getvalue(),
+        WindowCenter=125, WindowWidth=220,
+    )  # fmt: skip
+    assert read(data, LEAST).reduction == 2
 
 
 def test_a_stream_that_is_cut_short_is_refused_all_the_same(
@@ -139,3 +142,40 @@ def test_a_stream_that_is_cut_short_is_refused_all_the_same(
     data = make_dicom(chest, syntax=JPEG2000Lossless, codestream=stream[: len(stream) // 2])
     with pytest.raises(UnreadableImageError):
         read(data, LEAST)
+
+
+@pytest.mark.parametrize("kind", ["palette", "few bits", "shifted"])
+def test_values_whose_mean_means_nothing_are_decoded_whole(
+    kind: str, chest: np.ndarray, make_dicom: Make
+) -> None:
+    from io import BytesIO
+
+    from PIL import Image
+
+    small = (chest >> 4).astype(np.uint8)
+    elements: dict[str, object] = {"bits": 8, "allocated": 8, **WINDOW, "compress": {}}
+    if kind == "palette":
+        greys = (np.random.default_rng(0).permutation(256) * 257).astype("<u2").tobytes()
+        elements["photometric"] = "PALETTE COLOR"
+        for colour in ("Red", "Green", "Blue"):
+            elements[f"{colour}PaletteColorLookupTableDescriptor"] = [256, 0, 16]
+            elements[f"{colour}PaletteColorLookupTableData"] = greys
+    elif kind == "few bits":
+        small >>= 4
+        elements["bits"] = 4
+    else:
+        buffer = BytesIO()
+        # The grid begins one sample outside the image, which the whole decoder refuses.
+        Image.fromarray(small).save(
+            buffer, format="JPEG2000", no_jp2=True, offset=(1, 1), tile_offset=(0, 0),
+            tile_size=(1852, 1605),
+        )  # fmt: skip
+        elements |= {"compress": None, "codestream": buffer.getvalue()}
+    data = make_dicom(small, syntax=JPEG2000Lossless, **elements)
+    try:
+        whole = read(data)
+    except UnreadableImageError:
+        with pytest.raises(UnreadableImageError):
+            read(data, LEAST)
+        return
+    np.testing.assert_array_equal(read(data, LEAST).pixels, whole.pixels)

@@ -79,8 +79,8 @@ def test_previews_keep_the_aspect_ratio(pixels: np.ndarray) -> None:
 
 @pytest.mark.parametrize("shape", [(3000, 2500), (2048, 1536), (1250, 1001), (2049, 3000)])
 def test_a_preview_is_the_picture_by_area_up_to_rounding(shape: tuple[int, int]) -> None:
-    picture = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    picture = cv2.GaussianBlur(picture, (0, 0), 3)
+    noise = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    picture = np.asarray(cv2.GaussianBlur(noise, (0, 0), 3), dtype=np.uint8)
     preview = resize_to_fit(picture, 512)
     size = preview.shape[::-1]
     expected = cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(int)

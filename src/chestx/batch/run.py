@@ -312,13 +312,19 @@ def _take_over(
 
 def _follow(
     paths: Sequence[str],
-    done: Sequence[Row],
+    done: list[Row],
     record: RunRecord,
     columns: Sequence[str],
     objects: ObjectWriter | None,
 ) -> Generator[Row, None, None]:
-    """Every row of the table in order: those of the earlier run, then the new ones as written."""
-    yield from done
+    """Every row of the table in order: those of the earlier run, then the new ones as written.
+
+    ``done`` is emptied: a long run must not carry the rows of the earlier one to its end.
+    """
+    first = len(done)
+    done.reverse()
+    while done:
+        yield done.pop()
     options = record.options
     table = record.summary.output / RESULTS
     with (
@@ -336,11 +342,11 @@ def _follow(
         open(table, "a", encoding="utf-8", newline="", opener=open_without_following) as file,
     ):
         writer = RowWriter(file, columns)
-        if not done:
+        if not first:
             file.truncate(0)
             writer.write_header()
-        finish = _Finisher(analyzer, record, first=len(done), objects=objects)
-        for finished in analyzer.stream(paths[len(done) :], finish=finish):
+        finish = _Finisher(analyzer, record, first=first, objects=objects)
+        for finished in analyzer.stream(paths[first:], finish=finish):
             with analyzer.clock.measure("write"):
                 if objects is not None and finished.made is not None:
                     objects.show(finished.made)

@@ -218,25 +218,31 @@ def decode_jpeg2000_reduced(
 ) -> tuple[Stored, PixelLayout] | None:
     """Decodes a JPEG 2000 stream without its finest levels; None where that cannot be done.
 
-    What is left out is most of the work, and no fault in it is found. Colour and signed
-    samples, too few levels, and whatever Pillow does not take are left to the whole decoder.
+    What is left out is most of the work, and no fault in it is found. Signed samples, few bits,
+    an image that does not begin at the origin of its grid, and whatever Pillow does not take
+    are left to the whole decoder.
 
     Args:
         stream: the compressed pixel data.
         layout: as the header states it.
-        reduction: of rows and columns, a power of two.
+        reduction: of rows and columns at most, a power of two.
+
+    Returns:
+        Grey samples, whose shape tells by how much they were reduced, and their layout.
 
     Raises:
         UnreadableImageError: what the stream's own header states cannot be.
     """
-    from PIL import Image, Jpeg2KImagePlugin
+    from PIL import Jpeg2KImagePlugin
 
     stream = extract_codestream(stream)
     found = _read_header(stream, layout, "JPEG 2000")
-    check_jpeg2000(stream)
+    reduction = min(reduction, 1 << check_jpeg2000(stream))
     # Means of bits that stand for signed or for other numbers would be no means of these numbers.
     is_plain = not (layout.is_colour or layout.is_signed or found.is_signed)
-    if not is_plain or found.precision > layout.high_bit + 1:
+    bits_fit = 8 <= found.precision <= layout.high_bit + 1
+    starts_at_origin = struct.unpack_from(">2L", stream, 16) == (0, 0)
+    if reduction == 1 or not (is_plain and bits_fit and starts_at_origin):
         return None
     expected = (-(-layout.rows // reduction), -(-layout.columns // reduction))
     try:
@@ -247,7 +253,7 @@ def decode_jpeg2000_reduced(
             picture._size = (expected[1] * reduction, expected[0] * reduction)
             picture.load()
             mode, values = picture.mode, np.array(picture)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except (OSError, ValueError, SyntaxError):
         return None
     allocated = 8 if found.precision <= 8 else 16
     wanted = ("L", "|u1") if allocated == 8 else ("I;16", "<u2")

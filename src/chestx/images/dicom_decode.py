@@ -86,15 +86,28 @@ def decode_pixels(file: DicomFile, layout: PixelLayout, *, least_side: int = 0) 
     if not stream:
         raise UnreadableImageError("the compressed pixel data are empty")
     reduction = choose_reduction(layout, least_side) if syntax in JPEG2000 else 1
-    if reduction > 1:
+    if reduction > 1 and _may_be_reduced(file, layout):
         reduced = decode_jpeg2000_reduced(stream, layout, reduction)
         if reduced is not None:
             values, found = reduced
+            reduction = -(-layout.rows // values.shape[0])
             note = f"decoded at 1/{reduction} of its resolution"
             notes = (*_note_differences(layout, found), note)
             return StoredImage(values, _by_pixel(found), notes, reduction)
     values, found = decoder(stream, layout)
     return StoredImage(values, _by_pixel(found), _note_differences(layout, found))
+
+
+def _may_be_reduced(file: DicomFile, layout: PixelLayout) -> bool:
+    """Whether the mean of neighbouring stored values is shown as what lies between them.
+
+    It is not where values are numbers of colours, where some of them stand for padding, and where
+    a table may map them in any way; and a window that is not stated is taken from the values.
+    """
+    is_grey = layout.photometric in ("MONOCHROME1", "MONOCHROME2")
+    unfit = (Tag.PixelPaddingValue, Tag.ModalityLUTSequence, Tag.VOILUTSequence)
+    data_set = file.data_set
+    return is_grey and Tag.WindowCenter in data_set and not any(tag in data_set for tag in unfit)
 
 
 def name_uid(uid: str) -> str:

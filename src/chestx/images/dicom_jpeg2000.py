@@ -63,11 +63,14 @@ def extract_codestream(stream: bytes) -> bytes:
     raise UnreadableImageError("the JP2 file in the pixel data holds no codestream")
 
 
-def check_jpeg2000(stream: bytes) -> None:
+def check_jpeg2000(stream: bytes) -> int:
     """Requires every tile of a codestream and a sane division of it.
 
     Args:
         stream: whose SIZ marker was found sane.
+
+    Returns:
+        How many levels of decomposition every part of the image has.
 
     Raises:
         UnreadableImageError: a tile is missing or cut short, or the image is divided into
@@ -89,6 +92,7 @@ def check_jpeg2000(stream: bytes) -> None:
             "the JPEG 2000 stream divides its pixels into absurdly small or many parts "
             f"({components} components, {across * down} tiles); export the image again"
         )
+    return min((coding.levels for coding, _ in codings), default=0)
 
 
 def _require_tiles(

@@ -82,7 +82,7 @@ def _halve(
     """Halves a picture while whole pixels fall together and twice the wanted size is left.
 
     Means of four pixels are what processors are quickest at. Each step rounds once more, so
-    only a picture for the eye comes this way, never the model's input.
+    the model's input never comes this way.
     """
     while True:
         rows, columns = pixels.shape

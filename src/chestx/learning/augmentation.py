@@ -72,7 +72,7 @@ def take_style(pixels: Grey, other: Grey, *, share: float) -> Grey:
     amplitude = np.abs(own)
     mixed = own * ((1 - share) + share * strange / np.maximum(amplitude, 1e-3))
     restored = np.fft.irfft2(mixed, s=pixels.shape)
-    return np.asarray(np.clip(restored, 0, 255), dtype=np.uint8)
+    return np.asarray(np.clip(np.rint(restored), 0, 255), dtype=np.uint8)
 
 
 def _happens(chance: float, generator: np.random.Generator) -> bool:
