@@ -20,17 +20,14 @@ import argparse
 import os
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
-import threading
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from predict import list_tree, read_pss
+from predict import watch_process
 from speed_inputs import list_images
 
 SAMPLE_S = 0.5
@@ -69,27 +66,13 @@ def run_predict(folder: Path, output: Path, count: int, options: Sequence[str]) 
     """``chestx predict`` on a folder, watched."""
     program = str(Path(sys.executable).with_name("chestx"))
     command = [program, "predict", str(folder), "-o", str(output), "-q", *options]
-    done, seen = threading.Event(), [0.0]
-    start = time.perf_counter()
-    process = subprocess.Popen(command)
-
-    def watch() -> None:
-        while not done.wait(SAMPLE_S):
-            seen.append(sum(read_pss(pid) for pid in list_tree(process.pid)))
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    _, status, usage = os.wait4(process.pid, 0)
-    wall = time.perf_counter() - start
-    process.returncode = os.waitstatus_to_exitcode(status)
-    done.set()
-    watcher.join()
+    wall, cpu, seen, _ = watch_process(command, every_s=SAMPLE_S)
     with open(output / "results.csv", encoding="utf-8") as file:
         rows = sum(1 for _ in file) - 1
-    if process.returncode != 0 or rows != count:
-        sys.exit(f"{count} files: exit code {process.returncode}, {rows} rows")
+    if rows != count:
+        sys.exit(f"{count} files, but {rows} rows")
     late = statistics.median(seen[len(seen) // 2 :])
-    return Growth(count, wall, usage.ru_utime + usage.ru_stime, max(seen), late)
+    return Growth(count, wall, cpu, max(seen), late)
 
 
 def fit_line(files: Sequence[int], seconds: Sequence[float]) -> tuple[float, float, float]:

@@ -135,14 +135,22 @@ def read_pss(pid: int) -> float:
 
 def time_process(command: Sequence[str]) -> tuple[float, float, float, str]:
     """Wall seconds, CPU seconds, peak megabytes and standard output of a process tree."""
-    done, peaks = threading.Event(), [0.0]
+    wall, cpu, seen, text = watch_process(command)
+    return wall, cpu, max(seen), text
+
+
+def watch_process(
+    command: Sequence[str], *, every_s: float = SAMPLE_S
+) -> tuple[float, float, list[float], str]:
+    """The same with the megabytes of every look at it, the first of them 0."""
+    done, seen = threading.Event(), [0.0]
     with tempfile.TemporaryFile("w+") as said:
         start = time.perf_counter()
         process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT)
 
         def watch() -> None:
-            while not done.wait(SAMPLE_S):
-                peaks.append(sum(read_pss(pid) for pid in list_tree(process.pid)))
+            while not done.wait(every_s):
+                seen.append(sum(read_pss(pid) for pid in list_tree(process.pid)))
 
         watcher = threading.Thread(target=watch)
         watcher.start()
@@ -155,7 +163,7 @@ def time_process(command: Sequence[str]) -> tuple[float, float, float, str]:
         text = said.read()
     if process.returncode != 0:
         sys.exit(f"{' '.join(command)}\nended with exit code {process.returncode}:\n{text}")
-    return wall, usage.ru_utime + usage.ru_stime, max(peaks), text
+    return wall, usage.ru_utime + usage.ru_stime, seen, text
 
 
 def run_chestx(images: Path, output: Path, *options: str) -> Run:
