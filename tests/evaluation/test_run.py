@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from chestx.datasets.manifest import ManifestTable, read_manifest
 from chestx.domain import CAVEAT, Figure, UsageError
 from chestx.evaluation.collect import load_outcomes
+from chestx.evaluation.page_figures import list_shown_questions
+from chestx.evaluation.probe_result import ProbeResult
 from chestx.evaluation.publish_card import add_performance, select_figures
 from chestx.evaluation.run import (
     FILES,
@@ -112,6 +115,31 @@ def test_a_column_to_tabulate_by_must_be_there(
     options = EvaluationOptions(data="x", by=("wing",), workers=0, threads=1)
     with pytest.raises(UsageError, match="expected a column 'wing' to tabulate by"):
         evaluate_model(classifier, table, tmp_path / "out", options=options)
+
+
+def test_a_card_tells_of_rarity_refusals_and_what_the_probes_found(run: EvaluationRun) -> None:
+    def figure(name: str, subject: str) -> Figure:
+        return Figure(name=name, subject=subject, data="source=north", value=0.6, n=9)
+
+    question = list_shown_questions(run.outcomes)[0]
+    told = figure("AUROC, border only", question.score)
+    untold = figure("AUROC, whole chest masked", question.score)
+    source = figure("AUROC", "source=north against the other sources")
+    probes = [
+        ProbeResult(name="shortcuts", what="", figures=(told, untold), verdict=""),
+        ProbeResult(name="source_from_embedding", what="", figures=(source,), verdict=""),
+    ]
+    figures = select_figures(run.evaluation, run.outcomes, probes)
+    where = f"{run.evaluation.data}; source=north"
+    assert {replace(told, data=where), replace(source, data=where)} <= set(figures)
+    assert untold.name not in {item.name for item in figures}
+    names = {item.name for item in figures}
+    assert {f"{x} at {p} % prevalence" for x in ("PPV", "NPV") for p in (1, 5, 10, 20)} <= names
+    refused = {x.data: (x.value, x.n) for x in figures if x.name == "share out of scope"}
+    for part in run.evaluation.slices:
+        if part.column in ("", "source"):
+            where = f"{run.evaluation.data}; {part.key}" if part.column else run.evaluation.data
+            assert refused[where] == (part.out_of_scope / part.images, part.images)
 
 
 def test_figures_reach_the_card_of_a_new_folder(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,8 @@ import numpy as np
 import pytest
 
 from chestx.domain import UsageError
+from chestx.evaluation.alterations import LUNGS
+from chestx.learning.augmentation import take_surroundings
 from chestx.learning.dataset import (
     count_steps,
     draw_epoch,
@@ -127,8 +130,6 @@ def test_the_kind_of_several_labels_is_the_rarest() -> None:
 
 def make_uneven(images: Any) -> Any:
     """The first 30 of source 0 with label 0, then 6 with label 1, then 12 of source 1."""
-    import dataclasses
-
     kinds = np.array([0] * 30 + [1] * 6 + [0] * 10 + [1] * 2)
     return dataclasses.replace(
         images,
@@ -243,3 +244,40 @@ def test_style_comes_from_other_sources_only(
     alone = dataclasses.replace(images, sources=np.zeros_like(images.sources))
     for batch in iterate_batches(alone, config, epoch=0):
         assert {float(p.float().mean()) for p in batch.pixels} <= {0.0, 200.0}
+
+
+def test_surroundings_come_from_other_sources_only(
+    data: Path, load_images: Load, make_config: MakeConfig
+) -> None:
+    """One source is black: the other keeps its chest and gets black edges."""
+    images = load_images(data)
+    pixels = np.full_like(images.pixels, 200)
+    pixels[images.sources == 1] = 0
+    images = dataclasses.replace(images, pixels=pixels)
+    config = make_config(augment_surroundings=1.0, batch_size=8)
+    seen = 0
+    for batch in iterate_batches(images, config, epoch=0):
+        for picture, source in zip(batch.pixels[:, 0], batch.sources, strict=True):
+            size = len(picture)
+            chest = picture[size // 4 : -size // 4, size // 4 : -size // 4]
+            corners = picture[[0, 0, -1, -1], [0, -1, 0, -1]]
+            seen += int(source) == 0
+            assert set(chest.flatten().tolist()) == {0 if int(source) else 200}
+            assert set(corners.tolist()) == {200 if int(source) else 0}
+    assert seen
+    alone = dataclasses.replace(images, sources=np.zeros_like(images.sources))
+    for batch in iterate_batches(alone, config, epoch=0):
+        assert {float(p.float().mean()) for p in batch.pixels} <= {0.0, 200.0}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_chest_is_kept_in_other_surroundings(seed: int) -> None:
+    """All of the box of the lungs but its corners, whatever the seam."""
+    generator = np.random.default_rng(seed)
+    mixed = take_surroundings(
+        np.full((224, 224), 255, np.uint8), np.zeros((224, 224), np.uint8), generator=generator
+    )
+    left, right, top, bottom = (round(edge * 224) for edge in LUNGS)
+    assert (mixed[top:bottom, left:right] > 127).mean() > 0.97
+    assert mixed[112, left + 2 : right - 2].min() == 255
+    assert mixed[[0, 0, -1, -1], [0, -1, 0, -1]].max() == 0

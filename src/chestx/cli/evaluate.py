@@ -137,7 +137,8 @@ def evaluate(
             classifier, table, output, options=options, compare_with=other, on_progress=tell
         )
     if card is not None:
-        add_performance(classifier.folder, select_figures(run.evaluation, run.outcomes), card)
+        figures = select_figures(run.evaluation, run.outcomes, run.probes)
+        add_performance(classifier.folder, figures, card)
     if not quiet:
         _print_summary(run, card=card)
     return EXIT_SOME_FAILED if run.evaluation.slices[0].failed else EXIT_OK

@@ -23,7 +23,8 @@ def augment(pixels: Grey, config: TrainConfig, *, generator: np.random.Generator
 
     Args:
         pixels: model input.
-        config: its ``augment_*`` ranges; style and mixup are not done here, they take two images.
+        config: its ``augment_*`` ranges; style, surroundings and mixup are
+            not done here, they take two images.
         generator: of every draw, so that an image's change follows from its seed alone.
     """
     pixels = _move(pixels, config, generator)
@@ -73,6 +74,30 @@ def take_style(pixels: Grey, other: Grey, *, share: float) -> Grey:
     mixed = own * ((1 - share) + share * strange / np.maximum(amplitude, 1e-3))
     restored = np.fft.irfft2(mixed, s=pixels.shape)
     return np.asarray(np.clip(np.rint(restored), 0, 255), dtype=np.uint8)
+
+
+def take_surroundings(pixels: Grey, other: Grey, *, generator: np.random.Generator) -> Grey:
+    """The chest of one image in the surroundings of another, over a soft seam.
+
+    What lies around the lungs (frame, letters, shoulders, collimation) then goes with no
+    label and no source. The seam is a superellipse of another size each time; the box that
+    the probes call the lungs lies inside it but for its corners.
+
+    Args:
+        pixels: the image whose chest is kept.
+        other: of the same size.
+        generator: of the seam.
+    """
+    height, width = pixels.shape
+    wide, tall = generator.uniform(0.40, 0.48, size=2)
+    centre_x, centre_y = generator.uniform(-0.02, 0.02, size=2)
+    softness = generator.uniform(0.05, 0.2)
+    across = np.abs((np.arange(width, dtype=np.float32) + 0.5) / width - 0.5 - centre_x) / wide
+    down = np.abs((np.arange(height, dtype=np.float32) + 0.5) / height - 0.5 - centre_y) / tall
+    radius = np.sqrt(np.hypot(down[:, None] ** 2, across[None, :] ** 2))
+    own = np.clip((1 + softness - radius) / softness, 0, 1)
+    mixed = own * pixels + (1 - own) * other
+    return np.asarray(np.rint(mixed), dtype=np.uint8)
 
 
 def _happens(chance: float, generator: np.random.Generator) -> bool:

@@ -145,6 +145,7 @@ class TrainConfig:
     augment_text: float = 0.0
     augment_erase: float = 0.0
     augment_style: float = 0.0
+    augment_surroundings: float = 0.0
     augment_mixup: float = 0.0
 
     monitor: Monitor = "within_source_auroc"
@@ -224,6 +225,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "augment_text": (0, 1),
     "augment_erase": (0, 1),
     "augment_style": (0, 1),
+    "augment_surroundings": (0, 1),
     "augment_mixup": (0, 10),
     "patience": (0, 10_000),
     "seed": (0, 2**32 - 1),

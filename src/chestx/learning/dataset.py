@@ -16,7 +16,7 @@ from torch.utils.data import default_collate
 from chestx.datasets.example import Example, Manifest, Target, Task
 from chestx.datasets.groups import group_examples
 from chestx.domain import InputSpec, UsageError
-from chestx.learning.augmentation import augment, mix_pair, take_style
+from chestx.learning.augmentation import augment, mix_pair, take_style, take_surroundings
 from chestx.learning.config import TrainConfig
 from chestx.learning.pixels import load_pixels
 from chestx.shapes import Float, Int, Int8, UInt8
@@ -283,22 +283,30 @@ class _Changed:
         self, index: int, generator: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         pixels = np.array(self._images.pixels[index])
+        source = int(self._images.sources[index])
         if self._config.augment_style and generator.random() < self._config.augment_style:
-            pixels = self._restyle(pixels, int(self._images.sources[index]), generator)
+            other = self._draw_of_other_source(source, generator)
+            if other is not None:
+                share = float(generator.uniform(0, _MOST_STYLE))
+                pixels = take_style(pixels, other, share=share)
+        chance = self._config.augment_surroundings
+        if chance and generator.random() < chance:
+            other = self._draw_of_other_source(source, generator)
+            if other is not None:
+                pixels = take_surroundings(pixels, other, generator=generator)
         pixels = augment(pixels, self._config, generator=generator)
         row = self._images.targets[index]
         return pixels, (row == Target.PRESENT).astype(np.float32), (row >= 0).astype(np.float32)
 
-    def _restyle(
-        self, pixels: np.ndarray, source: int, generator: np.random.Generator
-    ) -> np.ndarray:
-        """With the look of an image of another source, each source as likely as the next."""
+    def _draw_of_other_source(
+        self, source: int, generator: np.random.Generator
+    ) -> np.ndarray | None:
+        """An image of another source, each source as likely as the next; None without any."""
         others = [positions for other, positions in self._of_source.items() if other != source]
         if not others:
-            return pixels
+            return None
         positions = others[int(generator.integers(len(others)))]
-        other = np.array(self._images.pixels[generator.choice(positions)])
-        return take_style(pixels, other, share=float(generator.uniform(0, _MOST_STYLE)))
+        return np.array(self._images.pixels[generator.choice(positions)])
 
 
 def iterate_batches(
