@@ -155,7 +155,7 @@ def test_a_model_can_be_listed_shown_and_verified(tmp_path: Path) -> None:
     assert "chestx-default" in listed.stdout
     shown = chestx("model", "show", COLUMNS="100")
     assert shown.returncode == 0
-    assert "edition 0" in shown.stdout.lower()
+    assert "edition 1" in shown.stdout.lower()
     assert CAVEAT in " ".join(shown.stdout.split())
     verified = chestx("model", "verify")
     assert verified.returncode == 0
