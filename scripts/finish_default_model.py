@@ -115,10 +115,12 @@ def name_images(figure: Figure) -> Figure:
         return replace(figure, data=f"test, {SOURCES[value]}")
     if column.endswith(" present"):
         return replace(figure, data=f"test, images with {column.removesuffix(' present')}")
-    note = figure.note
-    if not figure.name.startswith(("mean within", "share out of scope")):
-        note = f"{POOLED}; {note}" if note else POOLED
     part = f"{COLUMNS[column]} {value}, " if column in COLUMNS else ""
+    if figure.name.startswith("share out of scope"):
+        return replace(figure, data=f"test, {part}every image")
+    note = figure.note
+    if not figure.name.startswith("mean within"):
+        note = f"{POOLED}; {note}" if note else POOLED
     return replace(figure, data=f"test, {part}all sources", note=note)
 
 

@@ -243,7 +243,7 @@ def test_a_picture_that_cannot_be_drawn_does_not_cost_the_answer(
         raise MemoryError
 
     monkeypatch.setattr("chestx.batch.run.draw_overlay", exhaust)
-    paths = [str(samples / "child-1-normal.jpg")]
+    paths = [str(samples / "child-2-normal.png")]
     run(paths, tmp_path / "out", classifier, BatchOptions(report=False, workers=0))
     (row,) = read_table(tmp_path / "out" / "results.csv")
     assert (row["status"], row["decision"], row["heatmap"]) == ("ok", "negative", "")

@@ -225,13 +225,13 @@ def test_a_model_folder_goes_on_with_its_head_where_the_labels_are_the_same(
     images = replace(load_images(data), labels=tuple(keys))
     network, source = make_network(config, images, base=model_folder.parent)
     assert source.endswith("with its head")
-    assert torch.equal(network.head.weight, state["classifier.weight"].float())
+    assert torch.equal(network.head.weight, state["head.weight"].float())
     images = replace(images, labels=("NORMAL", "SOMETHING_NEW"))
     network, source = make_network(config, images, base=model_folder.parent)
     assert source.endswith("without its head")
     assert network.head.out_features == 2
     key = "conv_stem.weight"
-    assert torch.equal(network.backbone.state_dict()[key], state[key].float())
+    assert torch.equal(network.backbone.state_dict()[key], state[f"backbone.{key}"].float())
 
 
 @pytest.mark.parametrize(

@@ -250,9 +250,13 @@ def test_the_weights_that_training_starts_from_are_those_of_the_shipped_graph(
     network = timm.create_model(
         "tf_efficientnet_lite0", pretrained=False, in_chans=1, num_classes=LABELS
     ).eval()
-    network.load_state_dict(
-        {name: tensor.to(network.state_dict()[name].dtype) for name, tensor in state.items()}
-    )
+    normalisation = {name: float(state.pop(name)) for name in ("mean", "std")}
+    assert normalisation == pytest.approx({"mean": 127 / 255, "std": 128 / 255})
+    names = {
+        name: f"classifier.{name[5:]}" if name.startswith("head.") else name[len("backbone.") :]
+        for name in state
+    }
+    network.load_state_dict({names[name]: tensor.float() for name, tensor in state.items()})
     pixels = _tiny_noise(224, 4)
     with torch.no_grad():
         found = network.forward_features((torch.from_numpy(pixels).float() - 127) / 128)

@@ -233,7 +233,12 @@ def test_an_ensemble_is_a_model_like_any_other(
     assert card.name == "pair"
     assert card.embedding_size == 2 * classifier.card.embedding_size
     assert card.labels[1].map_scale == 1.0
-    assert card.labels[1].operating_point == classifier.card.labels[1].operating_point
+    own, first = card.labels[1].operating_point, classifier.card.labels[1].operating_point
+    assert own is not None
+    assert first is not None
+    assert own.threshold == pytest.approx(first.threshold, abs=1e-6)
+    assert own.uncertain_low == pytest.approx(first.uncertain_low, abs=1e-6)
+    assert own.uncertain_high == pytest.approx(first.uncertain_high, abs=1e-6)
     assert card.scope == ScopeSpec(
         modalities=("DX",),
         body_parts=classifier.card.scope.body_parts,
