@@ -76,8 +76,8 @@ def test_a_real_chest_gets_the_same_answer(name: str, classifier: Classifier) ->
     spec = classifier.card.input
     pixels = np.stack([preprocess(one.pixels, spec) for one in (whole, reduced)])
     first, second = (np.array(one.probabilities) for one in classifier.predict(pixels))
-    # The largest change that docs/performance.md tells of; what is answered must not change.
-    assert np.abs(first - second).max() < 0.14
+    # The lossy file moves the shipped model by 0.073; what is answered must not change.
+    assert np.abs(first - second).max() < 0.08
     for number, label in enumerate(classifier.card.labels):
         if point := label.operating_point:
             edges = (point.uncertain_low, point.threshold, point.uncertain_high)

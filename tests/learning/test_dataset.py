@@ -223,16 +223,25 @@ def test_the_weights_move_a_whole_number_of_times(
         count_steps(images, make_config(batch_size=8), processes=7)
 
 
+def blacken_one_source(images: Any) -> Any:
+    """All images of one grey; those of the second source black."""
+    pixels = np.full_like(images.pixels, 200)
+    pixels[images.sources == 1] = 0
+    return dataclasses.replace(images, pixels=pixels)
+
+
+def expect_unchanged_without_another_source(images: Any, config: Any) -> None:
+    """Where all images are of one source, there is nothing to take from another."""
+    alone = dataclasses.replace(images, sources=np.zeros_like(images.sources))
+    for batch in iterate_batches(alone, config, epoch=0):
+        assert {float(p.float().mean()) for p in batch.pixels} <= {0.0, 200.0}
+
+
 def test_style_comes_from_other_sources_only(
     data: Path, load_images: Load, make_config: MakeConfig
 ) -> None:
     """One source is made black, and its images are the only ones that darken the other's."""
-    import dataclasses
-
-    images = load_images(data)
-    pixels = np.full_like(images.pixels, 200)
-    pixels[images.sources == 1] = 0
-    images = dataclasses.replace(images, pixels=pixels)
+    images = blacken_one_source(load_images(data))
     config = make_config(augment_style=1.0, batch_size=8)
     seen = 0
     for batch in iterate_batches(images, config, epoch=0):
@@ -241,19 +250,14 @@ def test_style_comes_from_other_sources_only(
                 seen += 1
                 assert float(picture.float().mean()) < 200
     assert seen
-    alone = dataclasses.replace(images, sources=np.zeros_like(images.sources))
-    for batch in iterate_batches(alone, config, epoch=0):
-        assert {float(p.float().mean()) for p in batch.pixels} <= {0.0, 200.0}
+    expect_unchanged_without_another_source(images, config)
 
 
 def test_surroundings_come_from_other_sources_only(
     data: Path, load_images: Load, make_config: MakeConfig
 ) -> None:
     """One source is black: the other keeps its chest and gets black edges."""
-    images = load_images(data)
-    pixels = np.full_like(images.pixels, 200)
-    pixels[images.sources == 1] = 0
-    images = dataclasses.replace(images, pixels=pixels)
+    images = blacken_one_source(load_images(data))
     config = make_config(augment_surroundings=1.0, batch_size=8)
     seen = 0
     for batch in iterate_batches(images, config, epoch=0):
@@ -265,9 +269,7 @@ def test_surroundings_come_from_other_sources_only(
             assert set(chest.flatten().tolist()) == {0 if int(source) else 200}
             assert set(corners.tolist()) == {200 if int(source) else 0}
     assert seen
-    alone = dataclasses.replace(images, sources=np.zeros_like(images.sources))
-    for batch in iterate_batches(alone, config, epoch=0):
-        assert {float(p.float().mean()) for p in batch.pixels} <= {0.0, 200.0}
+    expect_unchanged_without_another_source(images, config)
 
 
 @pytest.mark.parametrize("seed", range(20))
