@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 import chestx
-from chestx.analysis import Analyzer, MicroBatcher, StageClock, _Waiting
+from chestx.analysis import Analyzer, MicroBatcher, StageClock
+from chestx.analysis.batcher import _Waiting
 from chestx.domain import ChestxError, Decision, Failure, Report, UsageError
 from chestx.models.classifier import Classifier
 
@@ -159,7 +160,7 @@ def test_an_error_that_nobody_foresaw_is_a_row_and_is_logged(
     def break_down(*args: object, **kwargs: object) -> None:
         raise ZeroDivisionError("patient name")
 
-    monkeypatch.setattr("chestx.analysis.assess_scope", break_down)
+    monkeypatch.setattr("chestx.analysis.judgement.assess_scope", break_down)
     with caplog.at_level(logging.ERROR, logger="chestx"):
         result = chestx.analyze(samples / "child-1-normal.jpg", model=classifier)
     assert isinstance(result, Failure)
@@ -175,7 +176,7 @@ def test_too_little_memory_is_a_row(
     def exhaust(*args: object, **kwargs: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("chestx.analysis.assess_scope", exhaust)
+    monkeypatch.setattr("chestx.analysis.judgement.assess_scope", exhaust)
     result = chestx.analyze(samples / "child-1-normal.jpg", model=classifier)
     assert isinstance(result, Failure)
     assert "not enough memory" in result.reason

@@ -165,7 +165,7 @@ def test_no_map_is_made_where_none_is_looked_at(
     def refuse(*arguments: object, **options: object) -> None:
         raise AssertionError("the network was asked again")
 
-    monkeypatch.setattr("chestx.analysis.compute_occlusion_maps", refuse)
+    monkeypatch.setattr("chestx.analysis.judgement.compute_occlusion_maps", refuse)
     classifier = Classifier.load(write_model(), threads=1)
     image, foreign = samples / "child-3-pneumonia.jpg", samples / "other-3-photo.png"
     options: list[dict[str, Any]] = [{"preview_size": 0}, {"occlusion_maps": False}]
