@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from safetensors.torch import load_file, save_file
 
 from chestx.domain import LabelRole, Precision, UsageError
 from chestx.evaluation.recalibrate import CalibrationRules
 from chestx.evaluation.rules import AbstentionRule, ThresholdRule
+from chestx.learning.finished import read_run
 from chestx.learning.publishing import (
     CardTexts,
     choose_distance_limit,
     publish_run,
     read_card_texts,
-    read_run,
 )
 from chestx.learning.run import run_training
 from chestx.models.classifier import Classifier
@@ -139,6 +141,37 @@ def test_variants_are_compared_on_the_runs_validation_images(published: Path) ->
     assert variant.data == "validation images of the run"
     assert (published / "model.int8.onnx").exists() is variant.kept
     Classifier.load(published, precision="int8" if variant.kept else "f32", threads=1).check()
+
+
+def test_weights_are_averaged_with_those_of_a_model_before_anything_is_measured(
+    run: Path, published: Path, tmp_path: Path
+) -> None:
+    weights = load_file(published / "model.safetensors")
+    for key in ("head.weight", "head.bias"):
+        weights[key] = -weights[key]
+    (tmp_path / "opposed").mkdir()
+    shutil.copy(run / "run.json", tmp_path / "opposed")
+    save_file(weights, tmp_path / "opposed" / "best.safetensors")
+    rules = CalibrationRules(abstention=AbstentionRule("none"), keep_temperature=True)
+    stages: list[str] = []
+    card = publish_run(
+        run,
+        tmp_path / "averaged",
+        texts=TEXTS,
+        average_with=[tmp_path / "opposed", published, tmp_path / "opposed"],
+        rules=rules,
+        workers=0,
+        on_stage=stages.append,
+    )
+    classifier = Classifier.load(tmp_path / "averaged", threads=1)
+    classifier.check()
+    [prediction] = classifier.predict(np.full((1, 64, 64), 90, dtype=np.uint8))
+    np.testing.assert_allclose(prediction.logits, 0, atol=1e-3)
+    assert stages[0] == "averaging the weights of 4 networks"
+    described = card.training["averaged_with"]
+    assert [list(item) for item in described] == [["run"], ["model"], ["run"]]
+    assert described[1]["model"] == str(load_model_folder(published).identity)
+    assert described[0]["run"]["split_sha256"] == card.training["run"]["split_sha256"]
 
 
 def test_nothing_that_is_there_is_overwritten(run: Path, published: Path) -> None:

@@ -82,6 +82,15 @@ def publish(
             show_default=False,
         ),
     ] = None,
+    average_with: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--average-with",
+            metavar="FOLDER",
+            help="A run or model folder whose weights are averaged with the run's; repeatable.",
+            show_default=False,
+        ),
+    ] = None,
     manifest: Annotated[
         Path | None,
         typer.Option(
@@ -120,6 +129,7 @@ def publish(
         run,
         output,
         texts=texts,
+        average_with=average_with or (),
         rules=read_rules(threshold, threshold_for, abstain, keep_temperature),
         manifest=manifest,
         precisions=parse_variants(precisions),

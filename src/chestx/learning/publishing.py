@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
 import tempfile
 import tomllib
@@ -14,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.torch import load_file
 
 from chestx.datasets.example import Task
 from chestx.datasets.manifest import ManifestTable, read_manifest
@@ -34,14 +32,14 @@ from chestx.evaluation.measure import measure
 from chestx.evaluation.outcomes import Outcomes
 from chestx.evaluation.recalibrate import CalibrationRules, recalibrate
 from chestx.evaluation.result import ALL, Evaluation
-from chestx.learning.backbones import build_network
-from chestx.learning.config import TrainConfig, config_from_table
+from chestx.learning.averaging import average_weights, load_member
+from chestx.learning.config import TrainConfig
 from chestx.learning.dataset import LabelledImages, prepare_split
 from chestx.learning.export import export_network
+from chestx.learning.finished import read_config, read_run, select_for_card
 from chestx.learning.optimising import try_variants
 from chestx.learning.published import encode_weights
 from chestx.learning.quantising import CALIBRATION_IMAGES
-from chestx.learning.training import BEST, load_best
 from chestx.models.card import FORMAT_VERSION, card_to_json, render_card
 from chestx.models.classifier import KNOWN_LOGITS, KNOWN_PIXELS, Classifier, apply_temperature
 from chestx.models.folder import (
@@ -56,7 +54,6 @@ from chestx.models.runtime import Runtime, load_runtime
 from chestx.models.scope import COMPONENTS, Reference, fit_reference
 from chestx.shapes import Float, Float32, UInt8
 
-RUN = "run.json"
 DISTANCE_QUANTILE, DISTANCE_STEP, LEAST_GROUP = 0.98, 0.05, 20
 """The limit of the distance lets this share of the validation images of every source through,
 rounded up to the step; of sources with at least so many images."""
@@ -117,6 +114,7 @@ def publish_run(
     out: Path,
     *,
     texts: CardTexts,
+    average_with: Sequence[Path] = (),
     rules: CalibrationRules | None = None,
     manifest: Path | None = None,
     precisions: Sequence[Precision] = (),
@@ -132,6 +130,8 @@ def publish_run(
         run: folder that ``chestx train`` wrote.
         out: the new model folder; nothing of that name may be there.
         texts: what a person says of it.
+        average_with: runs or model folders of the same network, whose weights are averaged
+            with those of the run; everything after is measured on the average.
         rules: of thresholds and abstention.
         manifest: where it lies now, if it was moved; its content must be the same.
         precisions: variants that are compared with f32 on the validation images, and kept
@@ -140,27 +140,25 @@ def publish_run(
         on_stage: is told what is done.
 
     Raises:
-        UsageError: no finished run, a changed manifest, or something at ``out``.
+        UsageError: no finished run, a changed manifest, networks that cannot be averaged, or
+            something at ``out``.
         ChestxError: the graph gives other numbers than torch, or the disk is full.
     """
     if os.path.lexists(out):
         raise UsageError(f"{str(out)!r}: expected a name that is free, something is there already")
     tell = on_stage or (lambda stage: None)
     record = read_run(run)
-    config = config_from_table(record["config"], where=str(run / RUN))
+    config = read_config(run, record)
     table = _read_same_manifest(manifest or Path(record["manifest"]), config, record)
     labels, task = tuple(record["labels"]), Task(record["task"])
     activation = Activation.SOFTMAX if task is Task.SINGLE_LABEL else Activation.SIGMOID
-    network = build_network(
-        config.backbone,
-        labels=len(labels),
-        hidden_features=config.hidden_features,
-        dropout=config.dropout,
-        output_stride=config.output_stride,
-    )
-    load_best(network, run)
+    member = load_member(run)
+    others = [load_member(folder) for folder in average_with]
+    if others:
+        tell(f"averaging the weights of {len(others) + 1} networks")
+        average_weights(member, others)
     tell("exporting the network")
-    graph = export_network(network, size=config.size, activation=activation)
+    graph = export_network(member.network, size=config.size, activation=activation)
     tell("looking at the training images")
     images = prepare_split(
         table.manifest,
@@ -172,13 +170,16 @@ def publish_run(
     runtime = load_runtime(graph)
     arrays = _fit_arrays(runtime, images, config.size)
     card = _draft_card(texts, config, labels, activation, runtime, record, images)
+    if others:
+        described = [other.described for other in others]
+        card = replace(card, training={**card.training, "averaged_with": described})
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as name:
             draft = Path(name) / "model"
             draft.mkdir()
             (draft / MODEL).write_bytes(graph)
-            (draft / WEIGHTS).write_bytes(encode_weights(load_file(run / BEST)))
+            (draft / WEIGHTS).write_bytes(encode_weights(member.network.state_dict()))
             (draft / "LICENSE").write_text(texts.licence_file, encoding="utf-8")
             _write_folder(draft, card, arrays)
             tell("choosing temperature and thresholds on the validation images")
@@ -202,23 +203,6 @@ def publish_run(
     except OSError as error:
         raise ChestxError(f"{str(out)!r} cannot be written: {error.strerror or error}") from error
     return load_model_folder(out).card
-
-
-def read_run(run: Path) -> dict[str, Any]:
-    """What a run wrote down of itself.
-
-    Raises:
-        UsageError: the folder holds no run with weights.
-    """
-    try:
-        record = json.loads((run / RUN).read_text(encoding="utf-8"))
-        if not (run / BEST).is_file():
-            raise UsageError(f"{str(run)!r}: expected {BEST}; let the first epoch finish")
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{str(run)!r}: expected the folder of a run of chestx train") from error
-    if not isinstance(record, dict) or "config" not in record:
-        raise UsageError(f"{str(run / RUN)!r}: expected the record of a run of chestx train")
-    return record
 
 
 def _read_same_manifest(path: Path, config: TrainConfig, record: dict[str, Any]) -> ManifestTable:
@@ -316,20 +300,7 @@ def _draft_card(
             training={
                 **texts.training,
                 "images": dict(sorted(cells.items())),
-                "run": {
-                    key: record[key]
-                    for key in (
-                        "config",
-                        "manifest_sha256",
-                        "split_sha256",
-                        "weights",
-                        "versions",
-                        "seconds",
-                        "best_epoch",
-                        "epochs",
-                    )
-                    if key in record
-                },
+                "run": select_for_card(record),
             },
         )
     except ValueError as error:

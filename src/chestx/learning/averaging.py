@@ -1,0 +1,138 @@
+"""The weights of several networks of one kind, averaged into one network.
+
+Networks that began with the same weights and learnt from differently augmented images often lie in
+one basin of the loss: the mean of their weights answers at the cost of one network, and on images
+of places that none of them saw it is often better than each. That holds by measurement only: the
+mean of networks that began apart knows nothing.
+
+Source: Wortsman et al., Model soups: averaging weights of multiple fine-tuned models improves
+accuracy without increasing inference time, ICML 2022; Robust fine-tuning of zero-shot models, CVPR
+2022.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from chestx.domain import InputSpec, UsageError
+from chestx.learning.backbones import Network
+from chestx.learning.finished import (
+    RUN,
+    load_trained,
+    read_config,
+    read_run,
+    select_for_card,
+)
+from chestx.learning.published import load_network
+from chestx.models.folder import load_model_folder
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Member:
+    """One network whose weights are averaged.
+
+    Attributes:
+        where: its folder, for messages.
+        network: with its weights.
+        labels: in the order of its logits.
+        spec: how its images are prepared.
+        split_sha256: of the rows it learnt from and was chosen by; empty if its card does not say.
+        described: what a card says of it.
+    """
+
+    where: str
+    network: Network
+    labels: tuple[str, ...]
+    spec: InputSpec
+    split_sha256: str
+    described: dict[str, Any]
+
+
+def load_member(folder: Path) -> Member:
+    """A run of ``chestx train``, or a model folder with weights.
+
+    Raises:
+        UsageError: it is neither.
+        InvalidModelError: a model folder that is damaged.
+    """
+    if (folder / RUN).is_file():
+        record = read_run(folder)
+        return Member(
+            where=repr(str(folder)),
+            network=load_trained(folder, record),
+            labels=tuple(record["labels"]),
+            spec=read_config(folder, record).input,
+            split_sha256=record["split_sha256"],
+            described={"run": select_for_card(record)},
+        )
+    model = load_model_folder(folder)
+    run = model.card.training.get("run")
+    known = run if isinstance(run, dict) else {}
+    return Member(
+        where=str(model.identity),
+        network=load_network(model),
+        labels=tuple(label.key for label in model.card.labels),
+        spec=model.card.input,
+        split_sha256=str(known.get("split_sha256", "")),
+        described={"model": str(model.identity)},
+    )
+
+
+@torch.no_grad()
+def average_weights(first: Member, others: Sequence[Member]) -> None:
+    """Gives the network of the first the mean of all; each weighs alike.
+
+    Means and variances of batch normalisation are averaged like weights, counters stay those of
+    the first.
+
+    Raises:
+        UsageError: labels, preprocessing, tensors or the split are not the same.
+    """
+    for other in others:
+        _check_alike(first, other)
+    states = [member.network.state_dict() for member in (first, *others)]
+    mean = {
+        key: (
+            torch.stack([state[key].double() for state in states]).mean(dim=0).to(value.dtype)
+            if value.is_floating_point()
+            else value
+        )
+        for key, value in states[0].items()
+    }
+    first.network.load_state_dict(mean)
+
+
+def _check_alike(first: Member, other: Member) -> None:
+    if other.labels != first.labels:
+        raise UsageError(
+            f"{other.where}: expected the labels {', '.join(first.labels)} of {first.where}, "
+            f"got {', '.join(other.labels)}"
+        )
+    if other.spec != first.spec:
+        raise UsageError(
+            f"{other.where}: expected images to be prepared as for {first.where} ({first.spec}), "
+            f"got {other.spec}"
+        )
+    if other.split_sha256 and other.split_sha256 != first.split_sha256:
+        raise UsageError(
+            f"{other.where}: expected the same rows and splits as {first.where}, got others; "
+            "thresholds would be chosen on images that one of them learnt from"
+        )
+    shapes = [
+        {key: value.shape for key, value in member.network.state_dict().items()}
+        for member in (first, other)
+    ]
+    if shapes[0] != shapes[1]:
+        raise UsageError(
+            f"{other.where}: expected the network of {first.where}, got one with other tensors"
+        )
+    for key in ("mean", "std"):
+        if not torch.equal(first.network.state_dict()[key], other.network.state_dict()[key]):
+            raise UsageError(
+                f"{other.where}: expected grey values to be normalised as in {first.where}"
+            )

@@ -1,0 +1,99 @@
+"""The mean of the weights of several networks of one kind."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from chestx.domain import InputSpec, UsageError
+from chestx.learning.averaging import Member, average_weights
+from chestx.learning.backbones import build_network
+
+pytestmark = pytest.mark.torch
+
+SPEC = InputSpec(size=64)
+
+
+def make_member(seed: int, *, labels: tuple[str, ...] = ("NORMAL", "PNEUMONIA")) -> Member:
+    """A network with random weights."""
+    torch.manual_seed(seed)
+    network = build_network("test_resnet", labels=len(labels))
+    with torch.no_grad():
+        for value in network.state_dict().values():
+            if value.is_floating_point() and value.ndim:
+                value.copy_(torch.rand_like(value) + 0.5)
+    return Member(
+        where=f"member {seed}",
+        network=network,
+        labels=labels,
+        spec=SPEC,
+        split_sha256="a",
+        described={},
+    )
+
+
+def copy_state(member: Member) -> dict[str, Any]:
+    return {key: value.clone() for key, value in member.network.state_dict().items()}
+
+
+def test_every_weight_becomes_the_mean_and_the_others_stay() -> None:
+    members = [make_member(seed) for seed in range(3)]
+    for member in members[1:]:
+        for key in ("mean", "std"):
+            member.network.state_dict()[key].copy_(members[0].network.state_dict()[key])
+    before = [copy_state(member) for member in members]
+    average_weights(members[0], members[1:])
+    for key, value in members[0].network.state_dict().items():
+        wanted = (
+            np.mean([state[key].numpy() for state in before], axis=0)
+            if value.is_floating_point()
+            else before[0][key].numpy()
+        )
+        np.testing.assert_allclose(value.numpy(), wanted, rtol=1e-6, err_msg=key)
+    for member, state in zip(members[1:], before[1:], strict=True):
+        for key, value in member.network.state_dict().items():
+            assert torch.equal(value, state[key])
+
+
+def test_alone_a_network_stays_what_it_is() -> None:
+    member = make_member(0)
+    before = copy_state(member)
+    average_weights(member, [])
+    for key, value in member.network.state_dict().items():
+        np.testing.assert_array_equal(value.numpy(), before[key].numpy())
+
+
+def test_other_labels_are_refused() -> None:
+    other = make_member(1, labels=("PNEUMONIA", "NORMAL"))
+    with pytest.raises(UsageError, match="expected the labels NORMAL, PNEUMONIA of member 0"):
+        average_weights(make_member(0), [other])
+
+
+def test_another_preprocessing_is_refused() -> None:
+    other = replace(make_member(1), spec=InputSpec(size=96))
+    with pytest.raises(UsageError, match="expected images to be prepared as for member 0"):
+        average_weights(make_member(0), [other])
+
+
+def test_other_rows_are_refused_and_unknown_ones_are_not() -> None:
+    first = make_member(0)
+    with pytest.raises(UsageError, match="expected the same rows and splits as member 0"):
+        average_weights(first, [replace(make_member(0), split_sha256="b")])
+    average_weights(first, [replace(make_member(0), split_sha256="")])
+
+
+def test_another_network_is_refused() -> None:
+    other = replace(make_member(1), network=build_network("resnet18", labels=2))
+    with pytest.raises(UsageError, match="expected the network of member 0"):
+        average_weights(make_member(0), [other])
+
+
+def test_another_normalisation_is_refused() -> None:
+    first, other = make_member(0), make_member(0)
+    other.network.state_dict()["mean"].add_(0.1)
+    with pytest.raises(UsageError, match="expected grey values to be normalised as in member 0"):
+        average_weights(first, [other])
