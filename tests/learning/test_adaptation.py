@@ -37,7 +37,7 @@ from chestx.learning.adaptation import adapt_model, adapt_network, read_site_ima
 from chestx.learning.backbones import Network, build_network
 from chestx.learning.export import export_network
 from chestx.learning.published import load_network
-from chestx.learning.publishing import make_known_answer
+from chestx.learning.reference import make_known_answer
 from chestx.models.card import card_to_json, render_card
 from chestx.models.folder import ModelFolder, load_model_folder
 from chestx.models.runtime import load_runtime

@@ -28,6 +28,7 @@ from chestx.domain import (  # noqa: E402
 )
 from chestx.learning import importing_read  # noqa: E402
 from chestx.learning.backbones import build_network  # noqa: E402
+from chestx.learning.card_texts import CardTexts  # noqa: E402
 from chestx.learning.importing import import_onnx, import_torchxrayvision  # noqa: E402
 from chestx.learning.importing_description import (  # noqa: E402
     Gives,
@@ -48,7 +49,6 @@ from chestx.learning.importing_xrv import (  # noqa: E402
     find_published,
 )
 from chestx.learning.published import load_network  # noqa: E402
-from chestx.learning.publishing import CardTexts  # noqa: E402
 from chestx.models.classifier import Classifier  # noqa: E402
 from chestx.models.folder import load_model_folder  # noqa: E402
 

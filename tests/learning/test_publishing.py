@@ -15,13 +15,10 @@ from safetensors.torch import load_file, save_file
 from chestx.domain import LabelRole, Precision, UsageError
 from chestx.evaluation.recalibrate import CalibrationRules
 from chestx.evaluation.rules import AbstentionRule, ThresholdRule
+from chestx.learning.calibrating import choose_distance_limit
+from chestx.learning.card_texts import CardTexts, read_card_texts
 from chestx.learning.finished import read_run
-from chestx.learning.publishing import (
-    CardTexts,
-    choose_distance_limit,
-    publish_run,
-    read_card_texts,
-)
+from chestx.learning.publishing import publish_run
 from chestx.learning.run import run_training
 from chestx.models.classifier import Classifier
 from chestx.models.folder import load_model_folder

@@ -166,8 +166,8 @@ def import_model(
 ) -> None:
     """Make a model folder of a network that was trained elsewhere."""
     _check_training_stack()
+    from chestx.learning.card_texts import read_card_texts
     from chestx.learning.importing import complete_texts, import_onnx, import_torchxrayvision
-    from chestx.learning.publishing import read_card_texts
 
     given = None if texts is None else complete_texts(read_card_texts(texts))
     if file.suffix.lower() != ".onnx":

@@ -114,7 +114,8 @@ def publish(
 ) -> None:
     """Make a model folder of the best weights of a run, calibrated on its validation images."""
     with _training_installed():
-        from chestx.learning.publishing import CardTexts, publish_run, read_card_texts
+        from chestx.learning.card_texts import CardTexts, read_card_texts
+        from chestx.learning.publishing import publish_run
         from chestx.models.precision import parse_variants
     texts = (
         CardTexts(

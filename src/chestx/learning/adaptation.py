@@ -30,7 +30,7 @@ from chestx.images.worker import Preparation, PreparationError
 from chestx.learning.backbones import Network
 from chestx.learning.export import export_network
 from chestx.learning.published import encode_weights, load_network
-from chestx.learning.publishing import make_known_answer, summarise_for_drift
+from chestx.learning.reference import make_known_answer, summarise_for_drift
 from chestx.models.classifier import Classifier, apply_temperature, to_findings
 from chestx.models.derive import derive_model_folder
 from chestx.models.folder import MODEL, REFERENCE, WEIGHTS, ModelFolder

@@ -16,6 +16,7 @@ from chestx.domain import (
     ScopeSpec,
     UsageError,
 )
+from chestx.learning.card_texts import CardTexts
 from chestx.learning.export import export_network
 from chestx.learning.importing_description import OnnxDescription
 from chestx.learning.importing_folder import ImportedNetwork, check_free, write_imported
@@ -23,7 +24,6 @@ from chestx.learning.importing_onnx import wrap_onnx
 from chestx.learning.importing_pickle import read_pickled_state
 from chestx.learning.importing_read import read_onnx
 from chestx.learning.importing_xrv import PUBLISHED, build_published, find_published
-from chestx.learning.publishing import CardTexts
 
 FRONTAL = ScopeSpec(
     modalities=("CR", "DX", "DR", "RG", "OT"),

@@ -29,7 +29,9 @@ from chestx.domain import (
 )
 from chestx.images.pool import prepare_images
 from chestx.images.worker import Preparation, PreparationError
-from chestx.learning.publishing import CardTexts, choose_distance_limit, make_known_answer
+from chestx.learning.calibrating import choose_distance_limit
+from chestx.learning.card_texts import CardTexts
+from chestx.learning.reference import make_known_answer
 from chestx.models.card import FORMAT_VERSION, card_to_json, render_card
 from chestx.models.classifier import Classifier
 from chestx.models.folder import CARD, MODEL, REFERENCE, WEIGHTS, load_model_folder
