@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from chestx.domain import InputSpec, UsageError
-from chestx.learning.averaging import Member, average_weights
+from chestx.learning.averaging import Member, average_weights, load_member
 from chestx.learning.backbones import build_network
 
 pytestmark = pytest.mark.torch
@@ -75,7 +76,10 @@ def test_other_labels_are_refused() -> None:
 
 def test_another_preprocessing_is_refused() -> None:
     other = replace(make_member(1), spec=InputSpec(size=96))
-    with pytest.raises(UsageError, match="expected images to be prepared as for member 0"):
+    with pytest.raises(
+        UsageError,
+        match=r"prepared as for member 0, got another size \(96, not 64\)$",
+    ):
         average_weights(make_member(0), [other])
 
 
@@ -97,3 +101,10 @@ def test_another_normalisation_is_refused() -> None:
     other.network.state_dict()["mean"].add_(0.1)
     with pytest.raises(UsageError, match="expected grey values to be normalised as in member 0"):
         average_weights(first, [other])
+
+
+def test_what_is_neither_a_run_nor_a_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="expected a run of chestx train or a model folder"):
+        load_member(tmp_path)
+    with pytest.raises(UsageError, match="expected a run of chestx train or a model folder"):
+        load_member(tmp_path / "nothing")

@@ -13,7 +13,7 @@ accuracy without increasing inference time, ICML 2022; Robust fine-tuning of zer
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from chestx.learning.finished import (
     select_for_card,
 )
 from chestx.learning.published import load_network
-from chestx.models.folder import load_model_folder
+from chestx.models.folder import CARD, load_model_folder
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,6 +69,10 @@ def load_member(folder: Path) -> Member:
             spec=read_config(folder, record).input,
             split_sha256=record["split_sha256"],
             described={"run": select_for_card(record)},
+        )
+    if not (folder / CARD).is_file():
+        raise UsageError(
+            f"{str(folder)!r}: expected a run of chestx train or a model folder, got neither"
         )
     model = load_model_folder(folder)
     run = model.card.training.get("run")
@@ -114,9 +118,11 @@ def _check_alike(first: Member, other: Member) -> None:
             f"got {', '.join(other.labels)}"
         )
     if other.spec != first.spec:
+        wanted, found = asdict(first.spec), asdict(other.spec)
+        differing = [key for key in wanted if wanted[key] != found[key]]
         raise UsageError(
-            f"{other.where}: expected images to be prepared as for {first.where} ({first.spec}), "
-            f"got {other.spec}"
+            f"{other.where}: expected images to be prepared as for {first.where}, got another "
+            + ", ".join(f"{key} ({found[key]}, not {wanted[key]})" for key in differing)
         )
     if other.split_sha256 and other.split_sha256 != first.split_sha256:
         raise UsageError(
