@@ -193,6 +193,9 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     (tmp_path / "best.safetensors").write_bytes(b"")
     with pytest.raises(UsageError, match="expected the record of a run"):
         read_run(tmp_path)
+    (tmp_path / "run.json").write_text('{"config": {}, "labels": []}', encoding="utf-8")
+    with pytest.raises(UsageError, match=r"expected the record of a run .*, task is missing"):
+        read_run(tmp_path)
 
 
 def test_a_card_text_that_nobody_may_write_is_refused(run: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from chestx.learning.training import BEST, load_best
 
 RUN = "run.json"
 
+_NEEDED = ("config", "labels", "task", "manifest", "manifest_sha256", "split_sha256", "cache")
 _CARRIED = (
     "config",
     "manifest_sha256",
@@ -37,8 +38,11 @@ def read_run(run: Path) -> dict[str, Any]:
             raise UsageError(f"{str(run)!r}: expected {BEST}; let the first epoch finish")
     except (OSError, ValueError) as error:
         raise UsageError(f"{str(run)!r}: expected the folder of a run of chestx train") from error
-    if not isinstance(record, dict) or "config" not in record:
-        raise UsageError(f"{str(run / RUN)!r}: expected the record of a run of chestx train")
+    if not isinstance(record, dict) or (missing := [key for key in _NEEDED if key not in record]):
+        detail = f", {missing[0]} is missing" if isinstance(record, dict) else ""
+        raise UsageError(
+            f"{str(run / RUN)!r}: expected the record of a run of chestx train{detail}"
+        )
     return record
 
 
