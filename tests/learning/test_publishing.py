@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from chestx.domain import LabelRole, Precision, UsageError
@@ -17,7 +18,7 @@ from chestx.evaluation.recalibrate import CalibrationRules
 from chestx.evaluation.rules import AbstentionRule, ThresholdRule
 from chestx.learning.calibrating import choose_distance_limit
 from chestx.learning.card_texts import CardTexts, read_card_texts
-from chestx.learning.finished import read_run
+from chestx.learning.finished import load_trained, read_run
 from chestx.learning.publishing import publish_run
 from chestx.learning.run import run_training
 from chestx.models.classifier import Classifier
@@ -182,6 +183,18 @@ def test_a_manifest_that_changed_is_refused(run: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="expected the manifest that the run learnt from"):
         publish_run(run, tmp_path / "new", texts=TEXTS, manifest=tmp_path / "other.csv")
     assert not (tmp_path / "new").exists()
+
+
+def test_damaged_weights_and_those_of_another_network_are_refused(
+    run: Path, tmp_path: Path
+) -> None:
+    shutil.copy(run / "run.json", tmp_path)
+    (tmp_path / "best.safetensors").write_bytes(b"no weights at all")
+    with pytest.raises(UsageError, match="expected a state dict of tensors"):
+        load_trained(tmp_path, read_run(tmp_path))
+    save_file({"head.bias": torch.zeros(2)}, tmp_path / "best.safetensors")
+    with pytest.raises(UsageError, match="expected the weights of the network that the run's"):
+        load_trained(tmp_path, read_run(tmp_path))
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:

@@ -13,11 +13,11 @@ from typing import Literal
 
 import torch
 from lightning_fabric import Fabric
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 
 from chestx.domain import ChestxError, UsageError
 from chestx.files import write_whole
-from chestx.learning.backbones import Network
+from chestx.learning.backbones import Network, load_state
 from chestx.learning.checkpoints import load_checkpoint, save_checkpoint
 from chestx.learning.config import TrainConfig
 from chestx.learning.dataset import LabelledImages, iterate_batches
@@ -225,8 +225,19 @@ def _save_weights(network: Network, run: Path) -> None:
 
 
 def load_best(network: Network, run: Path) -> None:
-    """Fills a network with the best weights of a run."""
-    network.load_state_dict(load_file(run / BEST))
+    """Fills a network with the best weights of a run.
+
+    Raises:
+        UsageError: they are damaged, or of another network.
+    """
+    state = load_state(run / BEST)
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise UsageError(
+            f"{str(run / BEST)!r}: expected the weights of the network that the run's record "
+            "names, got those of another; take the folder anew from where it was trained"
+        ) from error
 
 
 @contextmanager
