@@ -282,6 +282,15 @@ def test_the_rendered_card_without_figures_or_limits_says_so(card: ModelCard) ->
     assert "the sha256 of `card.json` beside this file" in page
 
 
+def test_an_item_of_several_values_in_a_list_has_its_number(card: ModelCard) -> None:
+    averaged = [{"run": "first", "seed": 1}, {"run": "second", "seed": 2}]
+    page = render_card(replace(card, training={"averaged_with": averaged, "data": ["one place"]}))
+    assert page.partition("## Training\n\n")[2].startswith(
+        "- averaged_with:\n  - 1:\n    - run: first\n    - seed: 1\n"
+        "  - 2:\n    - run: second\n    - seed: 2\n- data:\n  - one place\n"
+    )
+
+
 def test_the_card_that_the_package_carries_says_what_it_is(default_folder: Path) -> None:
     text = (default_folder / "card.json").read_text(encoding="utf-8")
     card = card_from_json(text)

@@ -220,15 +220,21 @@ def _describe_variant(variant: PrecisionVariant) -> str:
 
 
 def _nested(value: Any, *, indent: int = 0) -> str:
-    """Plain JSON values as nested bullets, keys sorted as in the file."""
-    items = sorted(value.items()) if isinstance(value, dict) else ((None, item) for item in value)
+    """Plain JSON values as nested bullets, keys sorted as in the file.
+
+    In a list, an item of several values is headed by its number: a bullet of its own without
+    words would be drawn as two bullets in one line.
+    """
+    margin = "  " * indent + "-"
+    named = sorted(value.items()) if isinstance(value, dict) else enumerate(value, start=1)
     lines = []
-    for key, item in items:
-        head = "  " * indent + "-" + (f" {key}:" if key is not None else "")
+    for key, item in named:
         if isinstance(item, dict | list):
-            lines += [head, _nested(item, indent=indent + 1)]
+            lines += [f"{margin} {key}:", _nested(item, indent=indent + 1)]
         else:
-            lines.append(f"{head} {item}")
+            lines.append(
+                f"{margin} {key}: {item}" if isinstance(value, dict) else f"{margin} {item}"
+            )
     return "\n".join(lines)
 
 
