@@ -18,7 +18,7 @@ from chestx.export.key_object import WithdrawalReason, make_key_object, make_wit
 from chestx.export.presentation_state import NoPresentationStateError, make_presentation_state
 from chestx.export.secondary_capture import make_secondary_capture
 from chestx.export.structured_report import make_structured_report
-from chestx.images.worker import Preparation, PreparationError, prepare_image
+from chestx.images.preparation import Preparation, PreparationError, prepare_image
 from chestx.models.classifier import Classifier
 from chestx.terminology import decide_image, interpret
 

@@ -26,9 +26,9 @@ from speed_inputs import encode_png, enlarge, list_images, make_inputs
 from chestx.analysis import Analyzer, judge_image
 from chestx.domain import Limits, Report
 from chestx.export.table import to_result_row
+from chestx.images.preparation import Preparation, prepare_image
 from chestx.images.preprocessing import preprocess
 from chestx.images.reading import decode_radiograph
-from chestx.images.worker import Preparation, prepare_image
 from chestx.models.classifier import Classifier
 from chestx.rendering.overlay import draw_overlay, encode_picture
 

@@ -12,7 +12,8 @@ import pytest
 
 from chestx.domain import InputSpec, Limits, UsageError
 from chestx.images.pool import prepare_images
-from chestx.images.worker import Preparation, PreparationError, PreparedImage, WorkerLimits
+from chestx.images.preparation import Preparation, PreparationError, PreparedImage
+from chestx.images.worker import WorkerLimits
 
 PREPARATION = Preparation(input=InputSpec(size=64), preview_size=128, limits=Limits())
 

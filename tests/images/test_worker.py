@@ -13,13 +13,8 @@ import numpy as np
 import pytest
 
 from chestx.domain import InputSpec, Limits
-from chestx.images.worker import (
-    Preparation,
-    PreparationError,
-    Worker,
-    WorkerLimits,
-    prepare_image,
-)
+from chestx.images.preparation import Preparation, PreparationError, prepare_image
+from chestx.images.worker import Worker, WorkerLimits
 
 PREPARATION = Preparation(input=InputSpec(size=224), preview_size=128, limits=Limits())
 
@@ -165,7 +160,7 @@ def test_an_interrupted_exchange_never_gives_its_answer_to_the_next_file(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("chestx.images.worker._read_message", interrupt)
+        patch.setattr("chestx.images.worker.read_message", interrupt)
         with pytest.raises(KeyboardInterrupt):
             worker.prepare(str(first))
     expected = prepare_image(str(second), PREPARATION)

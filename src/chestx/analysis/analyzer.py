@@ -17,14 +17,8 @@ from chestx.analysis.batcher import MicroBatcher
 from chestx.analysis.clock import StageClock
 from chestx.analysis.judgement import add_occlusion_maps, judge_image
 from chestx.domain import ChestxError, Failure, Limits, Result, UsageError
-from chestx.images.worker import (
-    Preparation,
-    PreparationError,
-    PreparedImage,
-    Worker,
-    WorkerLimits,
-    prepare_image,
-)
+from chestx.images.preparation import Preparation, PreparationError, PreparedImage, prepare_image
+from chestx.images.worker import Worker, WorkerLimits
 from chestx.models.classifier import Classifier
 from chestx.models.occlusion import score_evidence
 from chestx.models.runtime import count_usable_cores

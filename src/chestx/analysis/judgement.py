@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from chestx.domain import Prediction, Report
-from chestx.images.worker import PreparedImage
+from chestx.images.preparation import PreparedImage
 from chestx.models.classifier import Classifier, to_findings
 from chestx.models.occlusion import SERVED_GRID, Score, compute_occlusion_maps
 from chestx.models.scope import assess_scope

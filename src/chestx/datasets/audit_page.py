@@ -18,7 +18,7 @@ from chestx.datasets.example import Example, Manifest, Target, Task
 from chestx.datasets.fingerprints import PREPARATION, Fingerprint, Unreadable
 from chestx.datasets.split_record import cross_parts, name_part
 from chestx.images.pool import prepare_images
-from chestx.images.worker import PreparedImage
+from chestx.images.preparation import PreparedImage
 from chestx.rendering.document import (
     Block,
     Document,

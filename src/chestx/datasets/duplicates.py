@@ -13,7 +13,7 @@ from chestx.datasets.fingerprints import PREPARATION, Fingerprint
 from chestx.datasets.keypoints import Keypoints, count_common_details, describe_details
 from chestx.datasets.likeness import Candidate, find_candidates
 from chestx.images.pool import prepare_images
-from chestx.images.worker import PreparedImage
+from chestx.images.preparation import PreparedImage
 
 SAME_DETAILS = 60
 """Common details from which two files are copies, or (some under 100) one patient taken twice."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from chestx.domain import ImageHeader, InputSpec, Limits
 from chestx.images.pool import prepare_images
-from chestx.images.worker import Preparation, PreparedImage
+from chestx.images.preparation import Preparation, PreparedImage
 from chestx.shapes import Float32, UInt8
 
 THUMBNAIL = 64

@@ -19,9 +19,9 @@ from chestx.domain import (
 )
 from chestx.evaluation.alterations import Alteration
 from chestx.images.pool import prepare_images
+from chestx.images.preparation import Preparation, PreparationError, PreparedImage
 from chestx.images.preprocessing import preprocess
 from chestx.images.quality import assess_quality
-from chestx.images.worker import Preparation, PreparationError, PreparedImage
 from chestx.models.classifier import Classifier, to_findings
 from chestx.shapes import Bool, Float32, Int, UInt8
 from chestx.terminology import decide_image

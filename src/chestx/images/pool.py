@@ -9,14 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from queue import LifoQueue
 
 from chestx.domain import UsageError
-from chestx.images.worker import (
-    Preparation,
-    PreparationError,
-    PreparedImage,
-    Worker,
-    WorkerLimits,
-    prepare_image,
-)
+from chestx.images.preparation import Preparation, PreparationError, PreparedImage, prepare_image
+from chestx.images.worker import Worker, WorkerLimits
 
 Prepared = PreparedImage | PreparationError
 

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from chestx.domain import Figure, Finding, Limits, ModelCard, Prediction, UsageError, check_prose
 from chestx.images.pool import prepare_images
-from chestx.images.worker import Preparation, PreparationError
+from chestx.images.preparation import Preparation, PreparationError
 from chestx.learning.backbones import Network
 from chestx.learning.export import export_network
 from chestx.learning.published import encode_weights, load_network

@@ -16,7 +16,7 @@ from chestx.evaluation.outcomes import Outcomes
 from chestx.evaluation.recalibrate import CalibrationRules, decide_again, recalibrate
 from chestx.evaluation.result import ALL, Evaluation
 from chestx.images.pool import prepare_images
-from chestx.images.worker import Preparation, PreparationError
+from chestx.images.preparation import Preparation, PreparationError
 from chestx.learning.config import TrainConfig
 from chestx.learning.reference import summarise_for_drift
 from chestx.models.classifier import Classifier, apply_temperature

@@ -28,7 +28,7 @@ from chestx.domain import (
     UsageError,
 )
 from chestx.images.pool import prepare_images
-from chestx.images.worker import Preparation, PreparationError
+from chestx.images.preparation import Preparation, PreparationError
 from chestx.learning.calibrating import choose_distance_limit
 from chestx.learning.card_texts import CardTexts
 from chestx.learning.reference import make_known_answer

@@ -15,7 +15,7 @@ from chestx.domain import InputSpec, Limits, Precision, PrecisionVariant, UsageE
 from chestx.evaluation.precision import merge_variants, try_precisions
 from chestx.evaluation.recalibrate import take_calibration_rows
 from chestx.images.pool import prepare_images
-from chestx.images.worker import Preparation, PreparationError
+from chestx.images.preparation import Preparation, PreparationError
 from chestx.learning.quantising import CALIBRATION_IMAGES, quantise_graph
 from chestx.models.derive import derive_model_folder
 from chestx.models.folder import INT8_MODEL, ModelFolder

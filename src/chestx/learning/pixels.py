@@ -15,7 +15,7 @@ from chestx import __version__
 from chestx.domain import InputSpec, Limits, UsageError
 from chestx.files import write_text, write_whole
 from chestx.images.pool import prepare_images
-from chestx.images.worker import Preparation, PreparationError
+from chestx.images.preparation import Preparation, PreparationError
 from chestx.shapes import UInt8
 
 
