@@ -42,7 +42,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from chestx.models.runtime import count_usable_cores
+from chestx.images.cores import count_usable_cores
 
 HANDWRITTEN = '''
 """python handwritten.py IMAGES OUTPUT THREADS"""

@@ -47,7 +47,7 @@ from predict import describe, time_process
 from speed_inputs import KINDS, list_images, make_inputs
 from speed_models import make_folder
 
-from chestx.models.runtime import count_usable_cores
+from chestx.images.cores import count_usable_cores
 
 HANDWRITTEN = Path(__file__).with_name("handwritten.py")
 SIDES = (

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import logging
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -143,6 +145,23 @@ def test_a_stream_that_is_left_early_ends_its_children(
         assert isinstance(next(results), Report)
     workers = results._analyzer._workers
     assert [worker.process_id for worker in workers] == [None]
+
+
+def test_a_stream_that_nobody_holds_any_more_ends_its_children_and_threads(
+    samples: Path, classifier: Classifier
+) -> None:
+    paths = [samples / "child-1-normal.jpg"] * 30
+    results = chestx.analyze_files(paths, model=classifier, workers=1, threads=1)
+    assert isinstance(next(results), Report)
+    process = results._analyzer._workers[0]._process
+    (thread,) = results._analyzer._batcher._threads
+    assert process is not None
+    del results
+    deadline = time.monotonic() + 20
+    while process.poll() is None or thread.is_alive():
+        assert time.monotonic() < deadline
+        gc.collect()
+        time.sleep(0.02)
 
 
 def test_submit_gives_a_future(samples: Path, classifier: Classifier) -> None:

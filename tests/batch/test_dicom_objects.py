@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,9 @@ from pydicom import dcmread
 
 from chestx.analysis import analyze
 from chestx.batch.dicom_folder import check_object_folder, remove_objects
+from chestx.batch.dicom_objects import MadeObjects, ObjectWriter
 from chestx.batch.dicom_parts import Part, read_part, write_part
+from chestx.batch.journal import lock_output
 from chestx.batch.options import (
     CAPTURE_SIZE,
     OBJECT_KINDS,
@@ -333,6 +335,45 @@ def test_a_folder_that_cannot_be_made_is_said_before_anything_is_taken_away(
     with pytest.raises(UsageError, match="cannot be made"):
         run(inputs, output, classifier, dicom=str(tmp_path / "file"), overwrite=True)
     assert (output / "results.csv").is_file()
+
+
+def test_objects_of_a_run_at_work_are_not_taken_away(
+    inputs: list[Path], whole: Path, classifier: Classifier, tmp_path: Path
+) -> None:
+    output, folder = tmp_path / "out", tmp_path / "dcm"
+    shutil.copytree(whole, output)
+    shutil.copytree(whole / "dcm", folder)
+    before = read_all(folder)
+    with lock_output(folder), pytest.raises(UsageError, match="another run is at work there"):
+        run(inputs, output, classifier, dicom=str(folder), overwrite=True)
+    assert read_all(folder) == before
+    assert (output / "results.csv").is_file()
+
+
+def test_objects_of_studies_are_made_though_others_empty_the_folder(
+    inputs: list[Path],
+    whole: Path,
+    classifier: Classifier,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    show = ObjectWriter.show
+
+    def show_and_take_away(self: ObjectWriter, made: MadeObjects) -> None:
+        show(self, made)
+        for path in (tmp_path / "dcm").glob("*.dcm"):
+            path.unlink()
+
+    monkeypatch.setattr(ObjectWriter, "show", show_and_take_away)
+    summary = run(inputs, tmp_path / "out", classifier, dicom=str(tmp_path / "dcm"))
+    assert summary.objects is not None
+    # One object is asked for that cannot be made, with and without the others.
+    record = json.loads((whole / "run.json").read_text())["objects"]
+    assert asdict(summary.objects) == record
+    for path in sorted((tmp_path / "dcm").glob("study-*.kos.dcm")):
+        named = dcmread(path).CurrentRequestedProcedureEvidenceSequence
+        expected = dcmread(whole / "dcm" / path.name).CurrentRequestedProcedureEvidenceSequence
+        assert named == expected
 
 
 def test_a_full_disk_ends_the_run_with_the_reason(

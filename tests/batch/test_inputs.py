@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from chestx.batch.inputs import collect_inputs
-from chestx.domain import UsageError
+from chestx.batch.inputs import Objects, collect_inputs
+from chestx.domain import CAVEAT, UsageError
 
 
 def collect(*arguments: object, text: str = "", exclude: Path | None = None) -> list[str]:
@@ -115,12 +116,19 @@ def test_a_text_list_counts_from_its_own_folder_and_keeps_missing_names(folder: 
         "id,path\n1,a.png\n2,b.png\n",
         "file;note\na.png;x\nb.png;y\n",
         "\ufeffFilename\na.png\nb.png\n",
+        'path,note\na.png,x\n"b.png","a ""quote"""\n',
     ],
 )
 def test_a_csv_list_is_read_by_its_path_column(folder: Path, text: str) -> None:
     listing = folder / "list.csv"
     listing.write_text(text, encoding="utf-8")
     assert [Path(path).name for path in collect(listing)] == ["a.png", "b.png"]
+
+
+def test_a_name_with_quotes_is_read_as_tables_write_it(folder: Path) -> None:
+    listing = folder / "list.csv"
+    listing.write_text('path,note\n"img ""1"".png",x\n')
+    assert collect(listing) == [str(folder / 'img "1".png')]
 
 
 def test_a_csv_list_without_a_path_column_is_refused(folder: Path) -> None:
@@ -139,13 +147,51 @@ def test_a_path_that_is_no_unicode_is_taken_as_the_system_knows_it() -> None:
     assert os.fsencode(inputs.paths[0]) == b"caf\xe9.png"
 
 
-def test_results_of_an_earlier_run_are_no_radiographs(folder: Path) -> None:
-    (folder / "out" / "heatmaps").mkdir(parents=True)
-    for name in ("results.csv", "run.json", "heatmaps/1.jpg"):
-        (folder / "out" / name).write_bytes(b"x")
+@pytest.fixture
+def results(folder: Path) -> Path:
+    """Results of a run with its objects, and a radiograph that somebody put beside them."""
+    out = folder / "out"
+    (out / "heatmaps").mkdir(parents=True)
+    for name in ("results.csv", "heatmaps/1.jpg", "000001_x.sc.dcm", "mine.png"):
+        (out / name).write_bytes(b"x")
+    (out / "run.json").write_text(json.dumps({"caveat": CAVEAT}))
+    return out
+
+
+def test_results_of_an_earlier_run_are_passed_over_and_not_what_lies_beside_them(
+    folder: Path, results: Path
+) -> None:
     inputs = collect_inputs([str(folder)], standard_input=b"")
-    assert not [path for path in inputs.paths if "out" in Path(path).parts]
-    assert inputs.skipped == 3
+    assert [path for path in inputs.paths if "out" in Path(path).parts] == [
+        str(results / "mine.png")
+    ]
+    assert inputs.skipped == 2 + 4
+
+
+def test_files_that_only_have_the_names_of_results_are_rows(folder: Path, results: Path) -> None:
+    (results / "run.json").write_text("[]")
+    names = [Path(path).name for path in collect(results)]
+    assert names == ["000001_x.sc.dcm", "1.jpg", "mine.png", "results.csv", "run.json"]
+
+
+def test_objects_beside_results_can_be_asked_for(results: Path) -> None:
+    inputs = collect_inputs([str(results)], standard_input=b"", objects=Objects.TAKE)
+    assert [Path(path).name for path in inputs.paths] == ["000001_x.sc.dcm", "mine.png"]
+
+
+def test_a_pattern_gives_each_file_once_and_nothing_that_a_folder_would_not(
+    folder: Path, results: Path
+) -> None:
+    everything = collect(folder / "**")
+    assert [Path(path).name for path in everything] == [
+        *("a.png", "b.png", "mine.png", "c.dcm", "no-suffix"),
+    ]
+    assert [Path(path).name for path in collect(folder / "**" / "*.png")] == [
+        *("a.png", "b.png", "mine.png"),
+    ]
+    assert collect(folder / "**" / "*.png", exclude=results) == [
+        *(str(folder / "a.png"), str(folder / "b.png")),
+    ]
 
 
 def test_an_argument_that_names_nothing_is_a_mistake(tmp_path: Path) -> None:

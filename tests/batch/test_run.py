@@ -6,16 +6,18 @@ import csv
 import errno
 import json
 import os
+import re
 import shutil
+import sys
 from pathlib import Path
 
 import cv2
 import pytest
 
 from chestx.batch.inputs import collect_inputs
-from chestx.batch.journal import lock_output, prepare_output
+from chestx.batch.journal import RowWriter, lock_output, prepare_output
 from chestx.batch.options import BatchOptions, BatchSummary, name_image_file
-from chestx.batch.run import predict_files
+from chestx.batch.run import predict_files, prepare_folders
 from chestx.domain import CAVEAT, ChestxError, Decision, UsageError
 from chestx.models.classifier import Classifier
 
@@ -257,6 +259,38 @@ def test_a_second_run_in_the_same_folder_is_kept_out(
         pytest.raises(UsageError, match="another run is at work there"),
     ):
         run([str(samples / "child-1-normal.jpg")], tmp_path, classifier)
+
+
+def test_what_a_format_needs_is_asked_before_an_earlier_result_is_taken_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "results.csv").write_text("earlier")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(UsageError, match="needs pyarrow"):
+        prepare_folders(tmp_path, options=BatchOptions(parquet=True), overwrite=True)
+    assert (tmp_path / "results.csv").read_text() == "earlier"
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.EDQUOT])
+def test_rows_that_the_disk_lost_end_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def lose(descriptor: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("chestx.batch.journal.os.fsync", lose)
+    with open(tmp_path / "results.csv", "w") as file:
+        writer = RowWriter(file, ["path"])
+        writer.write_header()
+        with pytest.raises(OSError, match=re.escape(os.strerror(code))):
+            writer.sync()
+
+
+def test_a_table_that_is_a_device_needs_no_disk() -> None:
+    with open(os.devnull, "w") as file:
+        writer = RowWriter(file, ["path"])
+        writer.write_header()
+        writer.sync()
 
 
 def test_an_output_that_cannot_be_made_or_written_is_said_in_one_line(

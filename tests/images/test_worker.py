@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -48,6 +52,47 @@ def test_a_child_gives_what_this_process_would(worker: Worker, samples: Path) ->
         assert (image.header, image.quality) == (expected.header, expected.quality)
         assert image.sha256 == expected.sha256
         assert set(image.seconds) == {"read", "preprocess"}
+
+
+def test_a_path_counts_from_the_folder_of_the_caller_not_of_the_child(
+    worker: Worker, samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digests = []
+    for name in ("child-1-normal.jpg", "child-3-pneumonia.jpg"):
+        (tmp_path / name).mkdir()
+        shutil.copyfile(samples / name, tmp_path / name / "chest.jpg")
+        monkeypatch.chdir(tmp_path / name)
+        digests.append(worker.prepare("chest.jpg").sha256)
+        assert digests[-1] == hashlib.sha256((samples / name).read_bytes()).hexdigest()
+    assert digests[0] != digests[1]
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(PreparationError, match="cannot be read: the working folder: No such file"):
+        worker.prepare("chest.jpg")
+    assert worker.prepare(str(samples / "child-1-normal.jpg")).sha256 == digests[0]
+
+
+def test_a_hard_limit_of_the_system_is_not_raised(samples: Path, tmp_path: Path) -> None:
+    script = (
+        "import sys\n"
+        "from chestx.domain import InputSpec, Limits\n"
+        "from chestx.images.preparation import Preparation\n"
+        "from chestx.images.worker import Worker\n"
+        "worker = Worker(Preparation(input=InputSpec(size=224), preview_size=0, limits=Limits()))\n"
+        "print(worker.prepare(sys.argv[1]).pixels.shape)\n"
+        "worker.close()\n"
+    )
+    answer = subprocess.run(
+        [
+            *("sh", "-c", 'ulimit -v 2900000; exec "$0" "$@"'),
+            *(sys.executable, "-c", script, str(samples / "child-1-normal.jpg")),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (answer.stdout, answer.stderr) == ("(224, 224)\n", "")
 
 
 def test_a_child_refuses_as_this_process_would(worker: Worker, samples: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,11 +18,11 @@ from chestx.analysis.batcher import MicroBatcher
 from chestx.analysis.clock import StageClock
 from chestx.analysis.judgement import add_occlusion_maps, judge_image
 from chestx.domain import ChestxError, Failure, Limits, Result, UsageError
+from chestx.images.cores import count_usable_cores
 from chestx.images.preparation import Preparation, PreparationError, PreparedImage, prepare_image
 from chestx.images.worker import Worker, WorkerLimits
 from chestx.models.classifier import Classifier
 from chestx.models.occlusion import score_evidence
-from chestx.models.runtime import count_usable_cores
 
 log = logging.getLogger("chestx.analysis")
 
@@ -101,6 +102,8 @@ class Analyzer:
         self._in_work = count + threads + 1
         self._pool = ThreadPoolExecutor(self._in_work, thread_name_prefix=_THREAD_PREFIX)
         self._is_closed = self._is_stopping = False
+        # Whoever leaves a stream early need not know that there are processes to end.
+        self._ending = weakref.finalize(self, _end, self._workers, self._batcher)
 
     def __enter__(self) -> Analyzer:
         return self
@@ -127,9 +130,7 @@ class Analyzer:
             return
         self._is_closed = True
         self._pool.shutdown(cancel_futures=True)
-        self._batcher.close()
-        for worker in self._workers:
-            worker.close()
+        self._ending()
 
     def analyze(self, source: Source) -> Result:
         """One image, in the calling thread.
@@ -222,6 +223,13 @@ class Analyzer:
         for stage, seconds in image.seconds.items():
             self.clock.add(stage, seconds, image.cpu_seconds[stage])
         return image
+
+
+def _end(workers: list[Worker], batcher: MicroBatcher) -> None:
+    """Ends threads and child processes, of an analyzer that was closed or that nobody holds."""
+    batcher.close()
+    for worker in workers:
+        worker.close()
 
 
 def _check_range(name: str, value: int | None, low: int, high: int) -> None:

@@ -58,7 +58,9 @@ class MicroBatcher:
         for _ in self._threads:
             self._waiting.put(None)
         for thread in self._threads:
-            thread.join()
+            # Whoever is the last to let go of an analyzer may be one of them.
+            if thread is not threading.current_thread():
+                thread.join()
 
     def _serve(self) -> None:
         while (first := self._waiting.get()) is not None:

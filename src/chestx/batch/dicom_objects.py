@@ -17,7 +17,14 @@ from pydicom import Dataset
 
 from chestx.batch.dicom_folder import drop_object, remove_objects, show_object, stage_object
 from chestx.batch.dicom_parts import Part, read_part, write_part
-from chestx.batch.dicom_studies import NotMadeError, StudyWriter, Tally, make_file, name_objects
+from chestx.batch.dicom_studies import (
+    MadeFile,
+    NotMadeError,
+    StudyWriter,
+    Tally,
+    make_file,
+    name_objects,
+)
 from chestx.batch.options import OBJECT_KINDS, PARTS, BatchOptions, ObjectSummary
 from chestx.domain import ChestxError, Decision, ModelIdentity, Result, group_studies
 from chestx.export.dicom_source import DicomImage, NoDicomSourceError, read_dicom_image
@@ -116,7 +123,7 @@ class ObjectWriter:
         if image.repairs:
             fields = {"row": position + 1, "repairs": list(image.repairs)}
             log.info("a header was repaired", extra={"fields": fields})
-        files: dict[str, bytes] = {}
+        files: dict[str, MadeFile] = {}
         not_made: dict[str, str] = {}
         for kind in self._kinds:
             if kind in _OF_IMAGE and image.report is not None:
@@ -127,12 +134,13 @@ class ObjectWriter:
         part = Part(
             assessed_at=assessed_at,
             result=result,
-            objects={kind: len(data) for kind, data in files.items()},
+            objects={kind: len(file.data) for kind, file in files.items()},
             not_made=not_made,
+            capture=dict(files["sc"].uids) if "sc" in files else {},
         )
         names = name_objects(position, part)
-        for kind, data in files.items():
-            stage_object(self._folder, names[kind], data)
+        for kind, file in files.items():
+            stage_object(self._folder, names[kind], file.data)
         write_part(self._parts, position, part)
         return MadeObjects(_identify(result), tuple(names.values()))
 

@@ -48,6 +48,8 @@ class Part:
         without_source: why no object can be made; empty where one can.
         objects: kind -> size in bytes of the image's own objects.
         not_made: kind of an own object that could not be made -> why.
+        capture: the UIDs by which the Secondary Capture is referred to, by their keywords;
+            empty where there is none. Its file may be gone: the folder is one that others empty.
     """
 
     assessed_at: datetime
@@ -55,6 +57,7 @@ class Part:
     without_source: str = ""
     objects: dict[str, int] = field(default_factory=dict)
     not_made: dict[str, str] = field(default_factory=dict)
+    capture: dict[str, str] = field(default_factory=dict)
 
 
 def write_part(folder: Path, position: int, part: Part) -> None:
@@ -71,6 +74,7 @@ def write_part(folder: Path, position: int, part: Part) -> None:
         "without_source": part.without_source,
         "objects": part.objects,
         "not_made": part.not_made,
+        "capture": part.capture,
     }
     # Lone surrogates of undecodable paths are escapes in ASCII and come back as they were.
     text = json.dumps(record, ensure_ascii=True).encode("ascii")
@@ -106,6 +110,7 @@ def read_part(folder: Path, position: int, *, model: ModelIdentity) -> Part:
         without_source=record["without_source"],
         objects=record["objects"],
         not_made=record["not_made"],
+        capture=record["capture"],
     )
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from traceback import extract_tb
 from typing import TypeVar
 
-from pydicom import Dataset, dcmread
+from pydicom import Dataset
 
 from chestx.batch.dicom_folder import show_object, stage_object
 from chestx.batch.dicom_parts import Part, read_part
@@ -28,6 +28,8 @@ MAX_STUDY_IMAGES = 500
 
 MAX_REASONS = 20
 """Different reasons for which objects could not be made that are told apart."""
+
+_UIDS = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
 
 T = TypeVar("T")
 
@@ -86,7 +88,7 @@ class StudyWriter:
             "sr": lambda study: make_structured_report(
                 study.images, is_3d=self._is_3d, heatmap=self._heatmap
             ),
-            "kos": lambda study: make_key_object(study.images, study.read_captures()),
+            "kos": lambda study: make_key_object(study.images, study.captures),
         }
         asked = [kind for kind in self._kinds if kind in makers]
         if len(positions) > MAX_STUDY_IMAGES:
@@ -96,7 +98,7 @@ class StudyWriter:
         study = self._load_study(positions)
         for kind in asked:
             try:
-                data = make_file(makers[kind], study, position=positions[0])
+                data = make_file(makers[kind], study, position=positions[0]).data
             except NotMadeError as error:
                 tally.count_fault(kind, str(error))
                 continue
@@ -113,21 +115,25 @@ class StudyWriter:
             assert part.result is not None
             image = read_dicom_image(part.result, model=self._model, assessed_at=part.assessed_at)
             study.images.append(image)
-            if "sc" in part.objects:
-                path = self._folder / name_objects(position, part)["sc"]
-                study.captures[str(image.attributes.SOPInstanceUID)] = path
+            if part.capture:
+                study.captures[str(image.attributes.SOPInstanceUID)] = _rebuild(part.capture)
         return study
 
 
 @dataclass(slots=True)
 class _StudyImages:
-    """The images of a study, and the file of each one's Secondary Capture by the image's UID."""
+    """The images of a study, and what names each one's Secondary Capture by the image's UID."""
 
     images: list[DicomImage] = field(default_factory=list)
-    captures: dict[str, Path] = field(default_factory=dict)
+    captures: dict[str, Dataset] = field(default_factory=dict)
 
-    def read_captures(self) -> dict[str, Dataset]:
-        return {uid: dcmread(path, stop_before_pixels=True) for uid, path in self.captures.items()}
+
+def _rebuild(capture: Mapping[str, str]) -> Dataset:
+    """As much of a Secondary Capture as a reference to it needs."""
+    dataset = Dataset()
+    for keyword, uid in capture.items():
+        setattr(dataset, keyword, uid)
+    return dataset
 
 
 def name_objects(position: int, part: Part) -> dict[str, str]:
@@ -139,8 +145,21 @@ def name_objects(position: int, part: Part) -> dict[str, str]:
     }
 
 
-def make_file(make: Callable[[T], Dataset | None], of: T, *, position: int) -> bytes:
-    """A file; empty where there is nothing to say.
+@dataclass(frozen=True, slots=True)
+class MadeFile:
+    """An object as it is written.
+
+    Attributes:
+        data: the file; empty where there was nothing to say.
+        uids: by which others refer to it, by their keywords.
+    """
+
+    data: bytes = b""
+    uids: Mapping[str, str] = field(default_factory=dict)
+
+
+def make_file(make: Callable[[T], Dataset | None], of: T, *, position: int) -> MadeFile:
+    """An object and its file, empty where there is nothing to say.
 
     The answer is there; that it could not be put into DICOM must not cost it, nor the others'.
 
@@ -149,7 +168,10 @@ def make_file(make: Callable[[T], Dataset | None], of: T, *, position: int) -> b
     """
     try:
         dataset = make(of)
-        return b"" if dataset is None else encode_object(dataset)
+        if dataset is None:
+            return MadeFile()
+        data = encode_object(dataset)
+        return MadeFile(data, {keyword: str(dataset[keyword].value) for keyword in _UIDS})
     except ChestxError as error:
         raise NotMadeError(str(error)) from error
     except Exception as error:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import glob
 import io
+import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 
-from chestx.batch.options import OBJECT_NAME
-from chestx.domain import UsageError
+from chestx.batch.options import OBJECT_NAME, OWN_NAMES, RESULTS, RUN
+from chestx.domain import CAVEAT, UsageError
 
 LITTER = frozenset({"thumbs.db", "desktop.ini", "dicomdir"})
 """Files that systems leave beside images (lower case); so is every name with a leading dot."""
@@ -24,13 +26,21 @@ PATH_COLUMNS = ("path", "file", "filename")
 
 STANDARD_INPUT = "-"
 
-OWN_RESULT = frozenset({"results.csv", "run.json"})
-"""A folder with both holds results of chestx, whose pictures are no radiographs."""
+_MAX_RECORD_BYTES = 16 * 1024 * 1024
+"""Of the record of a run; a larger file of its name is none."""
 
 MAX_PATH_CHARACTERS = 16_384
 """Longer than any system opens; a longer line of a list is no path."""
 
 MAX_LIST_BYTES = 256 * 1024 * 1024
+
+
+class Objects(Enum):
+    """What becomes of DICOM objects of chestx that lie in folders, by their names."""
+
+    SKIP_ALL = "skip all"
+    SKIP_OWN = "skip those beside the results of a run"
+    TAKE = "take"
 
 
 @dataclass(slots=True)
@@ -51,7 +61,7 @@ def collect_inputs(
     *,
     standard_input: bytes,
     exclude: Path | None = None,
-    skip_objects: bool = False,
+    objects: Objects = Objects.SKIP_OWN,
 ) -> Inputs:
     """Finds the files behind files, folders, patterns and lists.
 
@@ -63,14 +73,14 @@ def collect_inputs(
             (``*.dcm``, ``**/*.png``), ``.txt``/``.csv`` lists, or ``-``.
         standard_input: what it holds where an argument is ``-``: one path a line.
         exclude: a folder that is not searched, namely the output.
-        skip_objects: whether DICOM objects of chestx in folders are passed over: their
+        objects: which files in folders are passed over as DICOM objects of chestx, whose
             pictures are no radiographs.
 
     Raises:
         UsageError: an argument that names nothing, or a list that cannot be read.
     """
     inputs = Inputs()
-    skip = _Skipped(_identify(exclude) if exclude is not None else None, skip_objects)
+    skip = _Skipped(_identify(exclude) if exclude is not None else None, objects)
     for argument in arguments:
         before = len(inputs.paths)
         if argument == STANDARD_INPUT:
@@ -82,11 +92,7 @@ def collect_inputs(
         elif os.path.lexists(argument):
             inputs.paths.append(argument)
         elif glob.has_magic(argument):
-            for match in sorted(glob.glob(argument, recursive=True)):
-                if os.path.isdir(match):
-                    _walk_folder(match, inputs, skip)
-                else:
-                    inputs.paths.append(match)
+            _expand_pattern(argument, inputs, skip)
         else:
             raise UsageError(f"{argument!r}: there is no such file or folder")
         if len(inputs.paths) == before:
@@ -103,15 +109,72 @@ def collect_inputs(
 
 @dataclass(frozen=True, slots=True)
 class _Skipped:
-    """What is passed over in folders: one folder, hidden files, litter, our own objects."""
+    """What is passed over in folders: one folder, hidden files, litter, what chestx wrote."""
 
     folder: tuple[int, int] | None
-    objects: bool
+    objects: Objects
 
     def has(self, name: str) -> bool:
+        """Whether a file or folder of this name is passed over wherever it lies."""
         if name.startswith(".") or name.lower() in LITTER:
             return True
-        return self.objects and OBJECT_NAME.fullmatch(name) is not None
+        return self.objects is Objects.SKIP_ALL and OBJECT_NAME.fullmatch(name) is not None
+
+    def has_own(self, name: str) -> bool:
+        """Whether one is passed over beside the results of a run."""
+        if name in OWN_NAMES:
+            return True
+        return self.objects is not Objects.TAKE and OBJECT_NAME.fullmatch(name) is not None
+
+
+def _expand_pattern(pattern: str, inputs: Inputs, skip: _Skipped) -> None:
+    """Every file once, though ``**`` names a folder and what is in it."""
+    found = Inputs()
+    for match in sorted(glob.glob(pattern, recursive=True)):
+        if os.path.isdir(match):
+            _walk_folder(match, found, skip)
+        else:
+            found.paths.append(match)
+    known: dict[str, tuple[bool, bool]] = {}
+    for path in dict.fromkeys(found.paths):
+        if os.path.basename(path).lower() in LITTER or _is_passed_over(path, skip, known):
+            found.skipped += 1
+        else:
+            inputs.paths.append(path)
+    inputs.skipped += found.skipped
+
+
+def _is_passed_over(path: str, skip: _Skipped, known: dict[str, tuple[bool, bool]]) -> bool:
+    """Whether a path leads into the folder that is not searched, or to what a run wrote.
+
+    Args:
+        path: of a file.
+        skip: what is passed over.
+        known: folder -> whether it holds results and whether it is not searched; is filled.
+    """
+    folder, name = os.path.split(path)
+    while name:
+        if folder not in known:
+            here = folder or "."
+            is_excluded = skip.folder is not None and _identify(Path(here)) == skip.folder
+            known[folder] = _is_own_result(here), is_excluded
+        is_own, is_excluded = known[folder]
+        if is_excluded or (is_own and skip.has_own(name)):
+            return True
+        folder, name = os.path.split(folder)
+    return False
+
+
+def _is_own_result(folder: str) -> bool:
+    """Whether a folder holds results of chestx, by the record of their run."""
+    try:
+        if not os.path.exists(os.path.join(folder, RESULTS)):
+            return False
+        with open(os.path.join(folder, RUN), "rb") as file:
+            record = json.loads(file.read(_MAX_RECORD_BYTES))
+        return bool(record["caveat"] == CAVEAT)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
 
 
 def _identify(folder: Path) -> tuple[int, int] | None:
@@ -128,7 +191,7 @@ def _walk_folder(folder: str, inputs: Inputs, skip: _Skipped) -> None:
     With a stack of its own: folders can be nested deeper than Python may recurse.
     """
     seen: set[tuple[int, int]] = set()
-    stack = [iter(_list_folder(folder, inputs, seen, skip.folder))]
+    stack = [iter(_list_folder(folder, inputs, seen, skip))]
     while stack:
         entry = next(stack[-1], None)
         if entry is None:
@@ -136,7 +199,7 @@ def _walk_folder(folder: str, inputs: Inputs, skip: _Skipped) -> None:
         elif skip.has(entry.name):
             inputs.skipped += 1
         elif _is_folder(entry):
-            stack.append(iter(_list_folder(entry.path, inputs, seen, skip.folder)))
+            stack.append(iter(_list_folder(entry.path, inputs, seen, skip)))
         else:
             inputs.paths.append(entry.path)
 
@@ -145,7 +208,7 @@ def _list_folder(
     folder: str,
     inputs: Inputs,
     seen: set[tuple[int, int]],
-    excluded: tuple[int, int] | None,
+    skip: _Skipped,
 ) -> list[os.DirEntry[str]]:
     """What is in a folder, nothing where it was seen already or is the output."""
     try:
@@ -156,12 +219,14 @@ def _list_folder(
         inputs.paths.append(folder)
         return []
     identity = (status.st_dev, status.st_ino)
-    if identity in seen or identity == excluded:
+    if identity in seen or identity == skip.folder:
         return []
     seen.add(identity)
-    if {entry.name for entry in entries} >= OWN_RESULT:
-        inputs.skipped += 1
-        return []
+    if {RESULTS, RUN} <= {entry.name for entry in entries} and _is_own_result(folder):
+        # Radiographs may lie beside the results: they are not passed over with them.
+        kept = [entry for entry in entries if not skip.has_own(entry.name)]
+        inputs.skipped += len(entries) - len(kept)
+        return kept
     return entries
 
 
@@ -214,8 +279,8 @@ def _read_csv_column(text: str, path: Path) -> list[str]:
 
 def _parse_csv(text: str) -> Iterator[list[str]]:
     try:
-        dialect = csv.Sniffer().sniff(text[:8192].splitlines()[0], delimiters=",;\t")
+        found = csv.Sniffer().sniff(text[:8192].splitlines()[0], delimiters=",;\t").delimiter
     except (csv.Error, IndexError):
-        yield from csv.reader(io.StringIO(text, newline=""))
-    else:
-        yield from csv.reader(io.StringIO(text, newline=""), dialect)
+        found = ","
+    # Of what is sniffed in one line the delimiter alone: a header tells nothing of quotes.
+    yield from csv.reader(io.StringIO(text, newline=""), delimiter=found)

@@ -8,6 +8,7 @@ over only if the plan is the same and the files still have the same content.
 from __future__ import annotations
 
 import csv
+import errno
 import fcntl
 import hashlib
 import io
@@ -25,14 +26,12 @@ from typing import IO, Any
 from chestx import __version__
 from chestx.batch.options import (
     HEATMAPS,
-    JSON_LINES,
-    PARQUET,
+    OWN_FILES,
+    OWN_NAMES,
     PARTS,
     PICTURES,
-    REPORT,
     RESULTS,
     RUN,
-    STUDIES,
     BatchOptions,
     ObjectSummary,
 )
@@ -49,11 +48,10 @@ from chestx.models.classifier import Classifier
 from chestx.models.records import build_record
 
 _SYNC_S = 2.0
+_NOT_SYNCABLE = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EROFS})
 # These change how fast a run is, not what it writes.
 _SPEED_OPTIONS = ("workers", "threads", "batch_size")
 _OWN_PICTURE = re.compile(r"(\d{6,})(_[A-Za-z0-9._-]+)?\.(jpg|png|json)")
-_OWN_FILES = (RESULTS, STUDIES, REPORT, JSON_LINES, PARQUET, RUN)
-_OWN_NAMES = (*_OWN_FILES, HEATMAPS, PICTURES, PARTS)
 _NUMBERED_FOLDERS = (
     HEATMAPS,
     f"{PICTURES}/views",
@@ -96,7 +94,7 @@ def prepare_output(folder: Path, *, overwrite: bool = False, resume: bool = Fals
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"{str(folder)!r}: cannot be made: {error.strerror}") from error
-    held = [name for name in _OWN_NAMES if os.path.lexists(folder / name)]
+    held = [name for name in OWN_NAMES if os.path.lexists(folder / name)]
     if not held:
         return
     _refuse_links(folder)
@@ -230,9 +228,13 @@ class RowWriter:
     def sync(self) -> None:
         """Waits until all that was written is on the disk."""
         self._file.flush()
-        # A device or a pipe in place of the table cannot be synced.
-        with suppress(OSError):
+        try:
             os.fsync(self._file.fileno())
+        except OSError as error:
+            # A device or a pipe in place of the table cannot be synced; a disk that lost what
+            # was written says so here, and the run must not go on as if it were there.
+            if error.errno not in _NOT_SYNCABLE:
+                raise
         self._synced = time.monotonic()
 
 
@@ -349,7 +351,7 @@ def _hash_file(path: str) -> str:
 
 
 def _refuse_links(folder: Path) -> None:
-    for name in (*_OWN_NAMES, *_NUMBERED_FOLDERS):
+    for name in (*OWN_NAMES, *_NUMBERED_FOLDERS):
         if (folder / name).is_symlink():
             raise UsageError(f"{str(folder / name)!r} is a link; chestx writes no file through one")
 
@@ -375,5 +377,5 @@ def _remove_earlier(folder: Path) -> None:
     for name in (*_NUMBERED_FOLDERS, PICTURES):
         with suppress(OSError):
             (folder / name).rmdir()
-    for name in _OWN_FILES:
+    for name in OWN_FILES:
         (folder / name).unlink(missing_ok=True)

@@ -20,6 +20,10 @@ PARTS = ".dicom-parts"
 OBJECT_KINDS = ("sc", "sr", "gsps", "kos")
 """DICOM objects that can be written, in the order in which they are counted."""
 
+OWN_FILES = (RESULTS, STUDIES, REPORT, JSON_LINES, PARQUET, RUN)
+OWN_NAMES = (*OWN_FILES, HEATMAPS, PICTURES, PARTS)
+"""What a run calls its files and folders."""
+
 DEFAULT_OBJECTS = ("sc", "sr")
 
 OBJECT_NAME = re.compile(

@@ -7,7 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from io import TextIOWrapper
 from pathlib import Path
@@ -76,9 +76,12 @@ def prepare_folders(
         resume: leave it for the run to go on from.
 
     Raises:
-        UsageError: something there must not be touched, or a folder cannot be made.
+        UsageError: something there must not be touched, a folder cannot be made, another run
+            is at work there, or what ``options.parquet`` needs is not installed.
         ChestxError: what an earlier run wrote cannot be taken away.
     """
+    if options.parquet:
+        _require_pyarrow()
     if not options.dicom:
         prepare_output(output, overwrite=overwrite, resume=resume)
         return
@@ -88,9 +91,16 @@ def prepare_folders(
     is_same_run = resume and wrote_objects_to(output, options.dicom)
     # Before anything of the earlier results is taken away.
     check_object_folder(folder, replace=overwrite or is_same_run)
-    prepare_output(output, overwrite=overwrite, resume=resume)
-    if overwrite:
-        remove_objects(folder)
+    with ExitStack() as locks:
+        # Objects of a run at work are not taken away, nor the results of this one for nothing.
+        is_apart = not (output.exists() and folder.samefile(output))
+        if is_apart:
+            locks.enter_context(lock_output(folder))
+        prepare_output(output, overwrite=overwrite, resume=resume)
+        if overwrite:
+            if not is_apart:
+                locks.enter_context(lock_output(folder))
+            remove_objects(folder)
 
 
 def predict_files(

@@ -26,7 +26,7 @@ from chestx.datasets.split_record import name_part
 from chestx.datasets.stats import LabelCount, count_labels
 from chestx.domain import UsageError
 from chestx.files import write_text
-from chestx.models.runtime import count_usable_cores
+from chestx.images.cores import count_usable_cores
 
 MAX_SEED = 2**32 - 1
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import LifoQueue
 
 from chestx.domain import UsageError
+from chestx.images.cores import count_usable_cores
 from chestx.images.preparation import Preparation, PreparationError, PreparedImage, prepare_image
 from chestx.images.worker import Worker, WorkerLimits
 
@@ -47,7 +47,7 @@ def prepare_images(
     """
     if workers is not None and not 0 <= workers <= MAX_WORKERS:
         raise UsageError(f"workers: expected 0 to {MAX_WORKERS}, got {workers}")
-    count = len(os.sched_getaffinity(0)) if workers is None else workers
+    count = count_usable_cores() if workers is None else workers
     if not count:
         return (_prepare_here(path, preparation) for path in paths)
     return _prepare_in_children(paths, [Worker(preparation, worker_limits) for _ in range(count)])

@@ -96,6 +96,8 @@ class Worker:
             self.close()
         fresh = self._process is None
         self._sha256 = ""
+        if isinstance(source, str):
+            source = _anchor(source)
         try:
             self.start()
             return self._exchange(source, fresh=fresh)
@@ -172,6 +174,22 @@ class Worker:
         )
 
 
+def _anchor(path: str) -> str:
+    """The path from the root: the child keeps the working folder that it was started in.
+
+    Not by ``os.path.abspath``, which takes the folder above a link for the one it stands in.
+
+    Raises:
+        PreparationError: there is no working folder any more.
+    """
+    try:
+        return os.path.join(os.getcwd(), path)
+    except OSError as error:
+        if os.path.isabs(path):
+            return path
+        raise PreparationError(f"cannot be read: the working folder: {error.strerror}") from None
+
+
 def _name_end(code: int) -> str:
     if code >= 0:
         return f"exit code {code}"
@@ -210,6 +228,10 @@ def _limit_resources(memory_mb: int) -> None:
     import resource
 
     memory = memory_mb * 1024 * 1024
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    if most != resource.RLIM_INFINITY:
+        # A batch system may allow less, and no process may raise that.
+        memory = min(memory, most)
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # The child only reads; nothing that a decoder is tricked into can fill the disk.

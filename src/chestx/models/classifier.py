@@ -19,11 +19,12 @@ from chestx.domain import (
     Prediction,
     UsageError,
 )
+from chestx.images.cores import count_usable_cores
 from chestx.models.devices import Device
 from chestx.models.ensemble import EnsembleReference, load_ensemble
 from chestx.models.folder import INT8_MODEL, ModelFolder, load_model_folder, resolve_model
 from chestx.models.precision import check_kept, parse_precision
-from chestx.models.runtime import Runtime, RuntimeKind, count_usable_cores, load_runtime
+from chestx.models.runtime import Runtime, RuntimeKind, load_runtime
 from chestx.models.scope import REFERENCE_ARRAYS, Reference
 from chestx.models.site import (
     SiteProfile,
