@@ -30,6 +30,7 @@ def make_member(seed: int, *, labels: tuple[str, ...] = ("NORMAL", "PNEUMONIA"))
     return Member(
         where=f"member {seed}",
         network=network,
+        architecture={"backbone": "test_resnet", "output_stride": 32},
         labels=labels,
         spec=SPEC,
         split_sha256="a",
@@ -94,6 +95,15 @@ def test_another_network_is_refused() -> None:
     other = replace(make_member(1), network=build_network("resnet18", labels=2))
     with pytest.raises(UsageError, match="expected the network of member 0"):
         average_weights(make_member(0), [other])
+
+
+def test_a_network_with_the_same_tensors_that_computes_otherwise_is_refused() -> None:
+    finer = replace(make_member(0), architecture={"backbone": "test_resnet", "output_stride": 16})
+    with pytest.raises(
+        UsageError,
+        match=r"expected the network of member 0, got another output_stride \(16, not 32\)$",
+    ):
+        average_weights(make_member(0), [finer])
 
 
 def test_another_normalisation_is_refused() -> None:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from chestx.domain import UsageError
+from chestx.domain import InputSpec, UsageError
 from chestx.evaluation.alterations import LUNGS
 from chestx.learning.augmentation import take_surroundings
 from chestx.learning.dataset import (
@@ -22,6 +22,7 @@ from chestx.learning.dataset import (
     number_kinds,
     weigh_images,
 )
+from chestx.learning.pixels import load_pixels
 
 pytestmark = pytest.mark.torch
 
@@ -81,6 +82,16 @@ def test_few_unreadable_images_are_left_out(
     # Those that come after it are still their own.
     whole = read_grey(folder / "006.png")
     assert abs(float(images.pixels[5].mean()) - float(whole.mean())) < 3
+
+
+def test_an_unreadable_file_that_is_named_twice_is_left_out_twice(
+    data: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    paths = [str(tmp_path / "broken.png"), str(data / "000.png"), str(tmp_path / "broken.png")]
+    pixels, failures = load_pixels(paths, InputSpec(size=32), tmp_path / "cache", 0, None)
+    assert len(pixels) == 1
+    assert list(failures) == paths[:1]
 
 
 def test_many_unreadable_images_are_refused(write_data: Load, load_images: Load) -> None:

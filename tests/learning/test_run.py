@@ -149,6 +149,41 @@ def test_a_finished_run_that_is_resumed_stays_as_it_is(
     assert before == ((run.folder / BEST).read_bytes(), (run.folder / "history.csv").read_bytes())
 
 
+def test_a_resumed_run_that_is_killed_at_once_still_says_what_it_knew(
+    data: Path, train_tiny: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = train_tiny(data, epochs=1)
+    before = json.loads((run.folder / "run.json").read_text())
+
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("chestx.learning.run._prepare_images", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train_tiny(data, run=run.folder, resume=True, epochs=1)
+    record = json.loads((run.folder / "run.json").read_text())
+    assert record["status"] == "running"
+    for key in ("weights", "epochs", "best_epoch", "history", "images", "unreadable"):
+        assert record[key] == before[key], key
+
+
+def test_a_second_run_in_the_folder_is_refused_while_the_first_is_at_work(
+    data: Path, tmp_path: Path, write_config: Callable[..., Path]
+) -> None:
+    config, refused = write_config(data, epochs=1), []
+
+    def intrude(_: Any) -> None:
+        for resume in (True, False):
+            with pytest.raises(UsageError, match="run': another run is at work there"):
+                run_training(config, tmp_path / "run", resume=resume)
+            refused.append(resume)
+
+    run_training(config, tmp_path / "run", on_epoch=intrude)
+    assert refused == [True, False]
+    again = run_training(config, tmp_path / "run", resume=True)
+    assert again.progress.epoch == 1
+
+
 def test_a_folder_in_use_is_refused(data: Path, train_tiny: Callable[..., Any]) -> None:
     run = train_tiny(data, epochs=1)
     with pytest.raises(UsageError, match="not empty; name another folder, or give --resume"):

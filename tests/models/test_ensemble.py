@@ -19,6 +19,10 @@ from chestx.domain import (
     InputSpec,
     InvalidModelError,
     ModelCard,
+    Precision,
+    PrecisionFigure,
+    PrecisionMeasure,
+    PrecisionVariant,
     ScopeSpec,
     UsageError,
 )
@@ -455,6 +459,31 @@ def test_a_member_that_changed_meanwhile_is_refused(
     with pytest.raises(InvalidModelError, match="LICENSE: it was changed while it was copied"):
         join_models([classifier.folder, folder], tmp_path / "new")
     assert [item.name for item in tmp_path.iterdir()] == ["old"]
+
+
+def test_variants_that_were_measured_of_a_member_are_not_the_ensembles(
+    classifier: Classifier, variant: ModelFolder, tmp_path: Path
+) -> None:
+    figure = PrecisionFigure(
+        measure=PrecisionMeasure.AUROC_CHANGE,
+        slice_key="all",
+        subject="PNEUMONIA",
+        value=0.001,
+        limit=0.01,
+        n=900,
+    )
+    measured = PrecisionVariant(
+        precision=Precision.INT8,
+        kept=True,
+        data="validation images",
+        images=900,
+        figures=(figure,),
+        known_gap=0.1,
+        speed=1.4,
+        made_by="a test",
+    )
+    first = replace(classifier.folder, card=replace(classifier.card, precisions=(measured,)))
+    assert join_models([first, variant], tmp_path / "new").card.precisions == ()
 
 
 def test_members_without_heatmaps_leave_the_ensemble_without(

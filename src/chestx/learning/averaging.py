@@ -20,7 +20,8 @@ from typing import Any
 import torch
 
 from chestx.domain import InputSpec, UsageError
-from chestx.learning.backbones import Network
+from chestx.learning.backbones import BACKBONES, Network
+from chestx.learning.config import TrainConfig
 from chestx.learning.finished import (
     RUN,
     load_trained,
@@ -28,7 +29,7 @@ from chestx.learning.finished import (
     read_run,
     select_for_card,
 )
-from chestx.learning.published import load_network
+from chestx.learning.published import load_network, read_network_config
 from chestx.models.folder import CARD, load_model_folder
 
 
@@ -39,6 +40,7 @@ class Member:
     Attributes:
         where: its folder, for messages.
         network: with its weights.
+        architecture: what it was built from, as far as its tensors may not tell.
         labels: in the order of its logits.
         spec: how its images are prepared.
         split_sha256: of the rows it learnt from and was chosen by; empty if its card does not say.
@@ -47,6 +49,7 @@ class Member:
 
     where: str
     network: Network
+    architecture: dict[str, Any]
     labels: tuple[str, ...]
     spec: InputSpec
     split_sha256: str
@@ -62,11 +65,13 @@ def load_member(folder: Path) -> Member:
     """
     if (folder / RUN).is_file():
         record = read_run(folder)
+        config = read_config(folder, record)
         return Member(
             where=repr(str(folder)),
             network=load_trained(folder, record),
+            architecture=_describe_architecture(config),
             labels=tuple(record["labels"]),
-            spec=read_config(folder, record).input,
+            spec=config.input,
             split_sha256=record["split_sha256"],
             described={"run": select_for_card(record)},
         )
@@ -80,11 +85,21 @@ def load_member(folder: Path) -> Member:
     return Member(
         where=str(model.identity),
         network=load_network(model),
+        architecture=_describe_architecture(read_network_config(model.card, str(model.identity))),
         labels=tuple(label.key for label in model.card.labels),
         spec=model.card.input,
         split_sha256=str(known.get("split_sha256", "")),
         described={"model": str(model.identity)},
     )
+
+
+def _describe_architecture(config: TrainConfig) -> dict[str, Any]:
+    known = BACKBONES.get(config.backbone)
+    return {
+        "backbone": known.timm_name if known else config.backbone,
+        "hidden_features": config.hidden_features,
+        "output_stride": config.output_stride,
+    }
 
 
 @torch.no_grad()
@@ -95,7 +110,7 @@ def average_weights(first: Member, others: Sequence[Member]) -> None:
     the first.
 
     Raises:
-        UsageError: labels, preprocessing, tensors or the split are not the same.
+        UsageError: labels, preprocessing, network or the split are not the same.
     """
     for other in others:
         _check_alike(first, other)
@@ -117,12 +132,14 @@ def _check_alike(first: Member, other: Member) -> None:
             f"{other.where}: expected the labels {', '.join(first.labels)} of {first.where}, "
             f"got {', '.join(other.labels)}"
         )
-    if other.spec != first.spec:
-        wanted, found = asdict(first.spec), asdict(other.spec)
-        differing = [key for key in wanted if wanted[key] != found[key]]
+    if differing := _list_differences(asdict(first.spec), asdict(other.spec)):
         raise UsageError(
             f"{other.where}: expected images to be prepared as for {first.where}, got another "
-            + ", ".join(f"{key} ({found[key]}, not {wanted[key]})" for key in differing)
+            f"{differing}"
+        )
+    if differing := _list_differences(first.architecture, other.architecture):
+        raise UsageError(
+            f"{other.where}: expected the network of {first.where}, got another {differing}"
         )
     if other.split_sha256 and other.split_sha256 != first.split_sha256:
         raise UsageError(
@@ -142,3 +159,10 @@ def _check_alike(first: Member, other: Member) -> None:
             raise UsageError(
                 f"{other.where}: expected grey values to be normalised as in {first.where}"
             )
+
+
+def _list_differences(wanted: dict[str, Any], found: dict[str, Any]) -> str:
+    """Empty where there are none."""
+    return ", ".join(
+        f"{key} ({found[key]}, not {wanted[key]})" for key in wanted if found[key] != wanted[key]
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from chestx.datasets.manifest import ManifestTable
-from chestx.domain import Limits, ModelCard
+from chestx.domain import Decision, Limits, ModelCard
 from chestx.evaluation.collect import collect_outcomes
 from chestx.evaluation.measure import measure
 from chestx.evaluation.outcomes import Outcomes
@@ -18,10 +19,13 @@ from chestx.evaluation.result import ALL, Evaluation
 from chestx.images.pool import prepare_images
 from chestx.images.preparation import Preparation, PreparationError
 from chestx.learning.config import TrainConfig
+from chestx.learning.dataset import check_readable
 from chestx.learning.reference import summarise_for_drift
 from chestx.models.classifier import Classifier, apply_temperature
 from chestx.models.scope import Reference
 from chestx.shapes import Float, Float32
+
+log = logging.getLogger(__name__)
 
 DISTANCE_QUANTILE, DISTANCE_STEP, LEAST_GROUP = 0.98, 0.05, 20
 """The limit of the distance lets this share of the validation images of every source through,
@@ -41,13 +45,18 @@ def calibrate_draft(
     rules: CalibrationRules | None,
     workers: int | None,
 ) -> tuple[ModelCard, dict[str, np.ndarray]]:
-    """Everything that is chosen on validation images, and what is measured there."""
+    """Everything that is chosen on validation images, and what is measured there.
+
+    Raises:
+        UsageError: too many of them cannot be read, or too few carry a rule.
+    """
     validation = take_validation(table, config)
     classifier = Classifier.load(draft, threads=1)
     outcomes = collect_outcomes(classifier, validation, workers=workers)
-    limit = choose_distance_limit(
-        Reference.from_arrays(arrays), outcomes.embeddings, outcomes.attributes["source"]
-    )
+    card = _note_unreadable(card, outcomes, config.validation_split)
+    reference = Reference.from_arrays(arrays)
+    limit = choose_distance_limit(reference, outcomes.embeddings, outcomes.attributes["source"])
+    outcomes = refuse_unlike(outcomes, reference, limit)
     peaks, greys = _look_at_inputs(classifier, validation, config, workers)
     card = replace(card, scope=replace(card.scope, max_distance=limit))
     card = recalibrate(replace(outcomes, card=card), rules or CalibrationRules())
@@ -85,6 +94,37 @@ def choose_distance_limit(
     parts = [distances[names == name] for name in kept] or [distances]
     highest = max(float(np.quantile(part, DISTANCE_QUANTILE)) for part in parts)
     return round(float(np.ceil(highest / DISTANCE_STEP) * DISTANCE_STEP), 4)
+
+
+def refuse_unlike(outcomes: Outcomes, reference: Reference, limit: float) -> Outcomes:
+    """The outcomes as a model with this limit has them."""
+    decisions, reasons = list(outcomes.decisions), list(outcomes.reasons)
+    for row, embedding in enumerate(outcomes.embeddings):
+        if decisions[row] is Decision.FAILED or reference.distance(embedding) <= limit:
+            continue
+        decisions[row] = Decision.OUT_OF_SCOPE
+        reasons[row] = (*reasons[row], "unlike_training")
+    return replace(outcomes, decisions=tuple(decisions), reasons=tuple(reasons))
+
+
+def _note_unreadable(card: ModelCard, outcomes: Outcomes, split: str) -> ModelCard:
+    """The card with how many images of the split are missing, where only a few are."""
+    failures = {
+        path: " ".join(reasons)
+        for path, decision, reasons in zip(
+            outcomes.paths, outcomes.decisions, outcomes.reasons, strict=True
+        )
+        if decision is Decision.FAILED
+    }
+    check_readable(failures, len(outcomes), split)
+    if not failures:
+        return card
+    sentence = (
+        f"{len(failures)} of {len(outcomes)} {split} images could not be read when it was "
+        "published; its settings and figures come from the others."
+    )
+    log.warning(sentence)
+    return replace(card, limitations=(*card.limitations, sentence))
 
 
 def _look_at_inputs(

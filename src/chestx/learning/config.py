@@ -270,7 +270,9 @@ def config_from_table(table: dict[str, Any], *, where: str) -> TrainConfig:
         )
     if "manifest" not in table:
         raise UsageError(f"{where}: expected the key 'manifest', it is missing")
-    values = {key: _convert(hints[key], value, f"{where}: {key}") for key, value in table.items()}
+    values = {
+        key: convert_value(hints[key], value, f"{where}: {key}") for key, value in table.items()
+    }
     try:
         return TrainConfig(**values)
     except ValueError as error:
@@ -290,7 +292,12 @@ def config_to_table(config: TrainConfig) -> dict[str, Any]:
     }
 
 
-def _convert(kind: Any, value: object, where: str) -> Any:
+def convert_value(kind: Any, value: object, where: str) -> Any:
+    """A value of TOML or JSON as a field of this type has it.
+
+    Raises:
+        UsageError: it is of another type.
+    """
     origin = get_origin(kind)
     if origin is tuple:
         if isinstance(value, list) and all(isinstance(item, str) for item in value):

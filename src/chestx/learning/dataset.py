@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -108,12 +108,7 @@ def prepare_split(
     paths = [manifest.resolve(example) for example in examples]
     pixels, failures = load_pixels(paths, spec, cache, workers, on_image)
     kept = [index for index, path in enumerate(paths) if path not in failures]
-    if len(failures) > MAX_UNREADABLE * len(paths):
-        first, reason = next(iter(failures.items()))
-        raise UsageError(
-            f"split {split}: expected at most {MAX_UNREADABLE:.0%} unreadable images, got "
-            f"{len(failures)} of {len(paths)}, the first {first!r}: {reason}; see chestx data audit"
-        )
+    check_readable(failures, len(paths), split)
     names = sorted({example.source for example in manifest.examples})
     targets = manifest.targets[positions][kept]
     _check_labels(targets, manifest, split)
@@ -129,6 +124,25 @@ def prepare_split(
         unreadable=failures,
         kinds=number_kinds(targets, manifest.task),
     )
+
+
+def check_readable(failures: Mapping[str, str], images: int, split: str) -> None:
+    """Holds what could not be read of a split against MAX_UNREADABLE.
+
+    Args:
+        failures: path -> why it could not be read.
+        images: how many the split has.
+        split: its name.
+
+    Raises:
+        UsageError: they are too many.
+    """
+    if len(failures) > MAX_UNREADABLE * images:
+        first, reason = next(iter(failures.items()))
+        raise UsageError(
+            f"split {split}: expected at most {MAX_UNREADABLE:.0%} unreadable images, got "
+            f"{len(failures)} of {images}, the first {first!r}: {reason}; see chestx data audit"
+        )
 
 
 def number_kinds(

@@ -67,4 +67,21 @@ def load_trained(run: Path, record: dict[str, Any]) -> Network:
 
 def select_for_card(record: dict[str, Any]) -> dict[str, Any]:
     """The part of the record that a card carries on: no path, no machine."""
-    return {key: record[key] for key in _CARRIED if key in record}
+    kept = {key: record[key] for key in _CARRIED if key in record}
+    return {**kept, "config": _name_files(record["config"])}
+
+
+def _name_files(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration without where its files lay, which tells of a person, not of a model."""
+    table = {key: value for key, value in config.items() if key != "cache"}
+    table["manifest"] = Path(table["manifest"]).name
+    if "weights" in table:
+        table["weights"] = _name_weights(Path(table["weights"]))
+    if "unlabelled" in table:
+        table["unlabelled"] = [Path(name).name for name in table["unlabelled"]]
+    return table
+
+
+def _name_weights(path: Path) -> str:
+    """Those of a run have the same name in every run: the folder says which."""
+    return "/".join(path.parts[-2:]) if path.name == BEST and path.parent.name else path.name

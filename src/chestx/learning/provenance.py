@@ -92,6 +92,8 @@ def join_records(earlier: dict[str, Any], record: dict[str, Any]) -> dict[str, A
     """The record of a run that goes on: it began when it began."""
     again = {key: record[key] for key in ("versions", "code_sha256", "hardware")}
     return {
+        # What the run found out while it went stays until it is found out again.
+        **earlier,
         **record,
         "started": earlier.get("started", record["started"]),
         "resumed": [*earlier.get("resumed", []), {"at": record["started"], **again}],

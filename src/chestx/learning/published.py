@@ -74,15 +74,23 @@ def encode_weights(state: Mapping[str, Tensor]) -> bytes:
     )
 
 
-def _build(card: ModelCard, where: str) -> Network:
+def read_network_config(card: ModelCard, where: str) -> TrainConfig:
+    """A configuration that makes the network of a card; the rest of it may be the defaults.
+
+    Raises:
+        UsageError: the card does not say which network it is.
+    """
     run = card.training.get("run")
     table = run.get("config") if isinstance(run, dict) else None
     if isinstance(table, dict):
-        config = config_from_table(table, where=f"{where}, training.run.config")
-    else:
-        named = card.training.get("backbone")
-        name = named if isinstance(named, str) else _read_architecture(card, where)
-        config = TrainConfig(manifest="", backbone=name)
+        return config_from_table(table, where=f"{where}, training.run.config")
+    named = card.training.get("backbone")
+    name = named if isinstance(named, str) else _read_architecture(card, where)
+    return TrainConfig(manifest="", backbone=name)
+
+
+def _build(card: ModelCard, where: str) -> Network:
+    config = read_network_config(card, where)
     return build_network(
         config.backbone,
         labels=len(card.labels),

@@ -214,7 +214,7 @@ def _draft_card(
             input=config.input,
             heatmap="cam",
             any_finding=point if config.no_finding else None,
-            scope=texts.scope,
+            scope=replace(texts.scope, max_distance=None),
             embedding_size=runtime.shape.features,
             intended_use=texts.intended_use,
             not_looked_for=texts.not_looked_for,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 
 from chestx.batch.inputs import collect_inputs
+from chestx.batch.journal import lock_output
 from chestx.datasets.manifest import ManifestTable, read_manifest
 from chestx.domain import ChestxError, UsageError
 from chestx.files import write_text
@@ -100,43 +101,43 @@ def run_training(
     record["unlabelled_sha256"] = hash_paths(unlabelled) if unlabelled else ""
     # In the first process, before it starts others: what is wrong is said once.
     is_first = rank_zero_only.rank == 0  # type: ignore[attr-defined]
-    earlier = _read_earlier(folder, record, resume=resume) if is_first else None
-    fabric = make_fabric(config)
-    if fabric.is_global_zero:
-        if earlier is not None:
-            record = join_records(earlier, record)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / RUN, _to_json(record))
-        resumed = (folder / CHECKPOINT).is_file()
-        log.info("run folder ready", extra={"fields": {"resumed": resumed}})
-    try:
-        with explain_faults(config), keep_memory():
-            images, validation = _prepare_images(fabric, table, config, cache, on_image)
-            if unlabelled:
-                images = _add_unlabelled(fabric, images, unlabelled, config, cache, on_image)
-            record |= {
-                "images": {"train": len(images), "validation": len(validation)},
-                "unreadable": {**images.unreadable, **validation.unreadable},
-            }
-            network, record["weights"] = make_network(config, images, base=base)
-            with _listen(folder, record, fabric, on_epoch) as listen:
-                progress = train(
-                    network,
-                    images,
-                    validation,
-                    config=config,
-                    run=folder,
-                    fabric=fabric,
-                    on_step=on_step,
-                    on_epoch=listen,
-                )
-    except ChestxError as error:
+    with _hold_folder(folder) if is_first else nullcontext():
+        earlier = _read_earlier(folder, record, resume=resume) if is_first else None
+        fabric = make_fabric(config)
         if fabric.is_global_zero:
-            write_text(folder / RUN, _to_json({**record, "status": f"stopped: {error}"}))
-        raise
-    if fabric.is_global_zero:
-        record.update(describe_progress(progress), status="finished")
-        _write_curve(folder, record, progress)
+            if earlier is not None:
+                record = join_records(earlier, record)
+            write_text(folder / RUN, _to_json(record))
+            resumed = (folder / CHECKPOINT).is_file()
+            log.info("run folder ready", extra={"fields": {"resumed": resumed}})
+        try:
+            with explain_faults(config), keep_memory():
+                images, validation = _prepare_images(fabric, table, config, cache, on_image)
+                if unlabelled:
+                    images = _add_unlabelled(fabric, images, unlabelled, config, cache, on_image)
+                record |= {
+                    "images": {"train": len(images), "validation": len(validation)},
+                    "unreadable": {**images.unreadable, **validation.unreadable},
+                }
+                network, record["weights"] = make_network(config, images, base=base)
+                with _listen(folder, record, fabric, on_epoch) as listen:
+                    progress = train(
+                        network,
+                        images,
+                        validation,
+                        config=config,
+                        run=folder,
+                        fabric=fabric,
+                        on_step=on_step,
+                        on_epoch=listen,
+                    )
+        except ChestxError as error:
+            if fabric.is_global_zero:
+                write_text(folder / RUN, _to_json({**record, "status": f"stopped: {error}"}))
+            raise
+        if fabric.is_global_zero:
+            record.update(describe_progress(progress), status="finished")
+            _write_curve(folder, record, progress)
     return TrainingRun(
         folder=folder,
         progress=progress,
@@ -223,11 +224,19 @@ def _load_model_weights(network: Network, path: Path, labels: tuple[str, ...]) -
     return f"model {folder.identity}, {'with' if same else 'without'} its head"
 
 
-def _read_earlier(folder: Path, record: dict[str, Any], *, resume: bool) -> dict[str, Any] | None:
-    """What the folder says of this very run; None where it is new."""
+@contextmanager
+def _hold_folder(folder: Path) -> Iterator[None]:
+    """Makes the folder where it is new, and keeps a second run out of it."""
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{str(folder)!r}: expected a folder, got a file")
-    if not folder.exists() or not any(folder.iterdir()):
+    folder.mkdir(parents=True, exist_ok=True)
+    with lock_output(folder):
+        yield
+
+
+def _read_earlier(folder: Path, record: dict[str, Any], *, resume: bool) -> dict[str, Any] | None:
+    """What the folder says of this very run; None where it is new."""
+    if not any(folder.iterdir()):
         return None
     if not resume:
         raise UsageError(

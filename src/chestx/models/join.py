@@ -163,6 +163,7 @@ def _make_card(
             *([_FLIPPED] if View.FLIP in views else []),
         ),
         performance=(),
+        precisions=(),
         training={
             "ensemble": [
                 {
