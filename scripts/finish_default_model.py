@@ -1,6 +1,6 @@
 """The last two steps to the model folder that the package carries.
 
-    chestx train configs/default-model.toml -o RUN
+    chestx train configs/default-model.toml -o RUN # The shipped network was made before it.
     chestx publish RUN -o DRAFT --card scripts/default_model_card.toml \
         --threshold-for COVID19:sensitivity=0.90
     python scripts/finish_default_model.py scope --model DRAFT --cxr CXR --out SCOPED

@@ -299,7 +299,7 @@ def test_the_card_that_the_package_carries_says_what_it_is(default_folder: Path)
     assert [label.key for label in card.labels] == ["NORMAL", "PNEUMONIA", "COVID19"]
     assert card.labels[2].caveat.startswith(
         "Experimental; not a test for an infection: in a collection that it hardly learnt from it "
-        "called 7 of 10 other pneumonias COVID-19. On a hospital outside the training data"
+        "called 2 of 3 other pneumonias COVID-19, and on a hospital outside the training data"
     )
     assert render_card(card) == (default_folder / "README.md").read_text(encoding="utf-8")
     assert all(figure.n > 0 for figure in card.performance)
