@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from chestx.batch.inputs import Objects, collect_inputs
+from chestx.batch.inputs import collect_inputs
 from chestx.domain import CAVEAT, UsageError
 
 
@@ -152,8 +152,11 @@ def results(folder: Path) -> Path:
     """Results of a run with its objects, and a radiograph that somebody put beside them."""
     out = folder / "out"
     (out / "heatmaps").mkdir(parents=True)
-    for name in ("results.csv", "heatmaps/1.jpg", "000001_x.sc.dcm", "mine.png"):
+    (out / "dicom").mkdir()
+    for name in ("results.csv", "heatmaps/1.jpg", "mine.png"):
         (out / name).write_bytes(b"x")
+    for place in (out, out / "dicom"):
+        (place / "000001_x.sc.dcm").write_bytes(b"x")
     (out / "run.json").write_text(json.dumps({"caveat": CAVEAT}))
     return out
 
@@ -165,18 +168,21 @@ def test_results_of_an_earlier_run_are_passed_over_and_not_what_lies_beside_them
     assert [path for path in inputs.paths if "out" in Path(path).parts] == [
         str(results / "mine.png")
     ]
-    assert inputs.skipped == 2 + 4
+    assert inputs.skipped == 2 + 5
 
 
 def test_files_that_only_have_the_names_of_results_are_rows(folder: Path, results: Path) -> None:
     (results / "run.json").write_text("[]")
     names = [Path(path).name for path in collect(results)]
-    assert names == ["000001_x.sc.dcm", "1.jpg", "mine.png", "results.csv", "run.json"]
+    assert names == ["1.jpg", "mine.png", "results.csv", "run.json"]
 
 
 def test_objects_beside_results_can_be_asked_for(results: Path) -> None:
-    inputs = collect_inputs([str(results)], standard_input=b"", objects=Objects.TAKE)
-    assert [Path(path).name for path in inputs.paths] == ["000001_x.sc.dcm", "mine.png"]
+    for place in (results, results / "**"):
+        inputs = collect_inputs([str(place)], standard_input=b"", take_objects=True)
+        assert sorted(Path(path).name for path in inputs.paths) == [
+            *("000001_x.sc.dcm", "000001_x.sc.dcm", "mine.png"),
+        ]
 
 
 def test_a_pattern_gives_each_file_once_and_nothing_that_a_folder_would_not(
@@ -192,6 +198,18 @@ def test_a_pattern_gives_each_file_once_and_nothing_that_a_folder_would_not(
     assert collect(folder / "**" / "*.png", exclude=results) == [
         *(str(folder / "a.png"), str(folder / "b.png")),
     ]
+
+
+def test_a_pattern_may_lead_below_the_folder_of_the_output(
+    folder: Path, results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert collect(folder / "sub" / "*.dcm", exclude=folder) == [str(folder / "sub" / "c.dcm")]
+    monkeypatch.chdir(folder)
+    assert collect("sub/*.dcm", exclude=Path()) == ["sub/c.dcm"]
+    monkeypatch.chdir(results)
+    assert collect("../sub/*.dcm", exclude=Path()) == ["../sub/c.dcm"]
+    # As the folder would, if it were named.
+    assert collect("heatmaps/*.jpg") == collect("heatmaps") == ["heatmaps/1.jpg"]
 
 
 def test_an_argument_that_names_nothing_is_a_mistake(tmp_path: Path) -> None:

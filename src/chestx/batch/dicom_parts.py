@@ -103,6 +103,11 @@ def read_part(folder: Path, position: int, *, model: ModelIdentity) -> Part:
             "give --resume to do it anew"
         )
     record = json.loads(text)
+    if "capture" not in record:
+        raise ChestxError(
+            f"what was kept of row {position + 1} for its DICOM objects is of an earlier chestx; "
+            "give --resume to do it anew"
+        )
     result = record["result"]
     return Part(
         assessed_at=datetime.fromisoformat(record["assessed_at"]),

@@ -9,7 +9,6 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 from pathlib import Path
 
 from chestx.batch.options import OBJECT_NAME, OWN_NAMES, RESULTS, RUN
@@ -35,14 +34,6 @@ MAX_PATH_CHARACTERS = 16_384
 MAX_LIST_BYTES = 256 * 1024 * 1024
 
 
-class Objects(Enum):
-    """What becomes of DICOM objects of chestx that lie in folders, by their names."""
-
-    SKIP_ALL = "skip all"
-    SKIP_OWN = "skip those beside the results of a run"
-    TAKE = "take"
-
-
 @dataclass(slots=True)
 class Inputs:
     """The files that are meant.
@@ -61,7 +52,7 @@ def collect_inputs(
     *,
     standard_input: bytes,
     exclude: Path | None = None,
-    objects: Objects = Objects.SKIP_OWN,
+    take_objects: bool = False,
 ) -> Inputs:
     """Finds the files behind files, folders, patterns and lists.
 
@@ -73,14 +64,14 @@ def collect_inputs(
             (``*.dcm``, ``**/*.png``), ``.txt``/``.csv`` lists, or ``-``.
         standard_input: what it holds where an argument is ``-``: one path a line.
         exclude: a folder that is not searched, namely the output.
-        objects: which files in folders are passed over as DICOM objects of chestx, whose
-            pictures are no radiographs.
+        take_objects: whether DICOM objects of chestx, known by their names, are meant; else
+            they are passed over in folders and patterns, for their pictures are no radiographs.
 
     Raises:
         UsageError: an argument that names nothing, or a list that cannot be read.
     """
     inputs = Inputs()
-    skip = _Skipped(_identify(exclude) if exclude is not None else None, objects)
+    skip = _Skipped(_identify(exclude) if exclude is not None else None, take_objects)
     for argument in arguments:
         before = len(inputs.paths)
         if argument == STANDARD_INPUT:
@@ -112,19 +103,17 @@ class _Skipped:
     """What is passed over in folders: one folder, hidden files, litter, what chestx wrote."""
 
     folder: tuple[int, int] | None
-    objects: Objects
+    takes_objects: bool
 
     def has(self, name: str) -> bool:
-        """Whether a file or folder of this name is passed over wherever it lies."""
-        if name.startswith(".") or name.lower() in LITTER:
-            return True
-        return self.objects is Objects.SKIP_ALL and OBJECT_NAME.fullmatch(name) is not None
+        """Whether a file or folder of this name is passed over in a folder."""
+        return name.startswith(".") or self.has_written(name)
 
-    def has_own(self, name: str) -> bool:
-        """Whether one is passed over beside the results of a run."""
-        if name in OWN_NAMES:
+    def has_written(self, name: str) -> bool:
+        """Whether a name is one that systems or chestx give, wherever the file lies."""
+        if name.lower() in LITTER:
             return True
-        return self.objects is not Objects.TAKE and OBJECT_NAME.fullmatch(name) is not None
+        return not self.takes_objects and OBJECT_NAME.fullmatch(name) is not None
 
 
 def _expand_pattern(pattern: str, inputs: Inputs, skip: _Skipped) -> None:
@@ -135,21 +124,29 @@ def _expand_pattern(pattern: str, inputs: Inputs, skip: _Skipped) -> None:
             _walk_folder(match, found, skip)
         else:
             found.paths.append(match)
+    # What a person names outright is meant, also in a folder that would be passed over.
+    named = pattern
+    while glob.has_magic(named):
+        named = os.path.dirname(named)
     known: dict[str, tuple[bool, bool]] = {}
     for path in dict.fromkeys(found.paths):
-        if os.path.basename(path).lower() in LITTER or _is_passed_over(path, skip, known):
+        is_written = skip.has_written(os.path.basename(path))
+        if is_written or _is_passed_over(path, skip, named=named, known=known):
             found.skipped += 1
         else:
             inputs.paths.append(path)
     inputs.skipped += found.skipped
 
 
-def _is_passed_over(path: str, skip: _Skipped, known: dict[str, tuple[bool, bool]]) -> bool:
+def _is_passed_over(
+    path: str, skip: _Skipped, *, named: str, known: dict[str, tuple[bool, bool]]
+) -> bool:
     """Whether a path leads into the folder that is not searched, or to what a run wrote.
 
     Args:
         path: of a file.
         skip: what is passed over.
+        named: the folder above it at which the search began; nothing above that matters.
         known: folder -> whether it holds results and whether it is not searched; is filled.
     """
     folder, name = os.path.split(path)
@@ -159,8 +156,10 @@ def _is_passed_over(path: str, skip: _Skipped, known: dict[str, tuple[bool, bool
             is_excluded = skip.folder is not None and _identify(Path(here)) == skip.folder
             known[folder] = _is_own_result(here), is_excluded
         is_own, is_excluded = known[folder]
-        if is_excluded or (is_own and skip.has_own(name)):
+        if is_excluded or (is_own and name in OWN_NAMES):
             return True
+        if folder == named:
+            break
         folder, name = os.path.split(folder)
     return False
 
@@ -224,7 +223,7 @@ def _list_folder(
     seen.add(identity)
     if {RESULTS, RUN} <= {entry.name for entry in entries} and _is_own_result(folder):
         # Radiographs may lie beside the results: they are not passed over with them.
-        kept = [entry for entry in entries if not skip.has_own(entry.name)]
+        kept = [entry for entry in entries if entry.name not in OWN_NAMES]
         inputs.skipped += len(entries) - len(kept)
         return kept
     return entries

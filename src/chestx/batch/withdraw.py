@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydicom import Dataset
 
-from chestx.batch.inputs import Objects, collect_inputs
+from chestx.batch.inputs import collect_inputs
 from chestx.domain import ChestxError, Limits, UnreadableImageError, UsageError
 from chestx.export.dicom_common import encode_object
 from chestx.export.dicom_elements import read_elements
@@ -67,7 +67,7 @@ def withdraw_results(
             does not fit or is there already.
         ChestxError: a file cannot be read or written.
     """
-    paths = collect_inputs(inputs, standard_input=b"", objects=Objects.TAKE).paths
+    paths = collect_inputs(inputs, standard_input=b"", take_objects=True).paths
     if len(paths) > MAX_OBJECTS:
         raise UsageError(
             f"expected at most {MAX_OBJECTS:,} results at once, got {len(paths):,}; "

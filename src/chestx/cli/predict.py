@@ -158,7 +158,7 @@ def predict(
 
     Exit code 0: all files were read; 3: some could not be; 2: wrong usage.
     """
-    from chestx.batch.inputs import STANDARD_INPUT, Objects, collect_inputs
+    from chestx.batch.inputs import STANDARD_INPUT, collect_inputs
     from chestx.batch.options import BatchOptions, parse_objects
     from chestx.batch.record import describe_command
     from chestx.batch.run import predict_files, prepare_folders
@@ -192,7 +192,6 @@ def predict(
         inputs,
         standard_input=read_standard_input() if STANDARD_INPUT in inputs else b"",
         exclude=output,
-        objects=Objects.SKIP_ALL,
     )
     classifier = Classifier.load(
         model,
