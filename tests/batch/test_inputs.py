@@ -188,8 +188,10 @@ def test_objects_beside_results_can_be_asked_for(results: Path) -> None:
 def test_a_pattern_gives_each_file_once_and_nothing_that_a_folder_would_not(
     folder: Path, results: Path
 ) -> None:
-    everything = collect(folder / "**")
-    assert [Path(path).name for path in everything] == [
+    everything = collect_inputs([str(folder / "**")], standard_input=b"")
+    # Each name once, though a pattern meets it again on every level.
+    assert everything.skipped == collect_inputs([str(folder)], standard_input=b"").skipped
+    assert [Path(path).name for path in everything.paths] == [
         *("a.png", "b.png", "mine.png", "c.dcm", "no-suffix"),
     ]
     assert [Path(path).name for path in collect(folder / "**" / "*.png")] == [

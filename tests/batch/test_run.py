@@ -288,6 +288,8 @@ def test_rows_that_the_disk_lost_end_the_run(
 
 def test_a_table_that_is_a_device_needs_no_disk() -> None:
     with open(os.devnull, "w") as file:
+        with pytest.raises(OSError, match=re.escape(os.strerror(errno.EINVAL))):
+            os.fsync(file.fileno())
         writer = RowWriter(file, ["path"])
         writer.write_header()
         writer.sync()

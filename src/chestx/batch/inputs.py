@@ -40,11 +40,16 @@ class Inputs:
 
     Attributes:
         paths: in the order in which they were named, folders in the order of their names.
-        skipped: names in folders that were passed over: litter, and results of chestx.
+        passed_over: what folders and patterns hold besides: litter, and results of chestx.
     """
 
     paths: list[str] = field(default_factory=list)
-    skipped: int = 0
+    passed_over: set[str] = field(default_factory=set)
+
+    @property
+    def skipped(self) -> int:
+        """How many files and folders were passed over, each once."""
+        return len(self.passed_over)
 
 
 def collect_inputs(
@@ -131,17 +136,18 @@ def _expand_pattern(pattern: str, inputs: Inputs, skip: _Skipped) -> None:
     known: dict[str, tuple[bool, bool]] = {}
     for path in dict.fromkeys(found.paths):
         is_written = skip.has_written(os.path.basename(path))
-        if is_written or _is_passed_over(path, skip, named=named, known=known):
-            found.skipped += 1
+        above = path if is_written else _find_passed_over(path, skip, named=named, known=known)
+        if above:
+            found.passed_over.add(above)
         else:
             inputs.paths.append(path)
-    inputs.skipped += found.skipped
+    inputs.passed_over |= found.passed_over
 
 
-def _is_passed_over(
+def _find_passed_over(
     path: str, skip: _Skipped, *, named: str, known: dict[str, tuple[bool, bool]]
-) -> bool:
-    """Whether a path leads into the folder that is not searched, or to what a run wrote.
+) -> str:
+    """The folder that is not searched, or what a run wrote, where a path leads there; else "".
 
     Args:
         path: of a file.
@@ -156,12 +162,14 @@ def _is_passed_over(
             is_excluded = skip.folder is not None and _identify(Path(here)) == skip.folder
             known[folder] = _is_own_result(here), is_excluded
         is_own, is_excluded = known[folder]
-        if is_excluded or (is_own and name in OWN_NAMES):
-            return True
+        if is_excluded:
+            return folder or "."
+        if is_own and name in OWN_NAMES:
+            return os.path.join(folder, name)
         if folder == named:
             break
         folder, name = os.path.split(folder)
-    return False
+    return ""
 
 
 def _is_own_result(folder: str) -> bool:
@@ -196,7 +204,7 @@ def _walk_folder(folder: str, inputs: Inputs, skip: _Skipped) -> None:
         if entry is None:
             stack.pop()
         elif skip.has(entry.name):
-            inputs.skipped += 1
+            inputs.passed_over.add(entry.path)
         elif _is_folder(entry):
             stack.append(iter(_list_folder(entry.path, inputs, seen, skip)))
         else:
@@ -223,9 +231,8 @@ def _list_folder(
     seen.add(identity)
     if {RESULTS, RUN} <= {entry.name for entry in entries} and _is_own_result(folder):
         # Radiographs may lie beside the results: they are not passed over with them.
-        kept = [entry for entry in entries if entry.name not in OWN_NAMES]
-        inputs.skipped += len(entries) - len(kept)
-        return kept
+        inputs.passed_over.update(entry.path for entry in entries if entry.name in OWN_NAMES)
+        return [entry for entry in entries if entry.name not in OWN_NAMES]
     return entries
 
 
