@@ -61,6 +61,33 @@ def test_every_weight_becomes_the_mean_and_the_others_stay() -> None:
             assert torch.equal(value, state[key])
 
 
+@pytest.mark.parametrize("share", [0.25, 0.9])
+def test_a_share_is_of_the_first_and_the_others_make_up_the_rest_alike(share: float) -> None:
+    members = [make_member(seed) for seed in range(3)]
+    for member in members[1:]:
+        for key in ("mean", "std"):
+            member.network.state_dict()[key].copy_(members[0].network.state_dict()[key])
+    before = [copy_state(member) for member in members]
+    average_weights(members[0], members[1:], share=share)
+    rest = (1 - share) / 2
+    for key, value in members[0].network.state_dict().items():
+        a, b, c = (state[key].numpy() for state in before)
+        wanted = share * a + rest * b + rest * c if value.is_floating_point() else a
+        np.testing.assert_allclose(value.numpy(), wanted, rtol=1e-6, err_msg=key)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, -0.5, float("nan"), float("inf")])
+def test_a_share_out_of_range_is_refused(share: float) -> None:
+    first = make_member(0)
+    with pytest.raises(UsageError, match="share: expected a number above 0 and below 1, got"):
+        average_weights(first, [make_member(0)], share=share)
+
+
+def test_a_share_of_nothing_is_refused() -> None:
+    with pytest.raises(UsageError, match="expected a network to average with, got none"):
+        average_weights(make_member(0), [], share=0.5)
+
+
 def test_alone_a_network_stays_what_it_is() -> None:
     member = make_member(0)
     before = copy_state(member)

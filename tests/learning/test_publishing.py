@@ -256,6 +256,37 @@ def test_weights_are_averaged_with_those_of_a_model_before_anything_is_measured(
     assert described[0]["run"]["split_sha256"] == card.training["run"]["split_sha256"]
 
 
+def test_a_share_is_written_into_the_card_and_a_bad_one_told_before_any_work(
+    run: Path, published: Path, tmp_path: Path
+) -> None:
+    rules = CalibrationRules(abstention=AbstentionRule("none"), keep_temperature=True)
+    card = publish_run(
+        run,
+        tmp_path / "quarter",
+        texts=TEXTS,
+        average_with=[published],
+        share=0.25,
+        rules=rules,
+        workers=0,
+    )
+    assert card.training["share_of_the_run"] == 0.25
+    weights = load_file(published / "model.safetensors")
+    for key, value in load_file(tmp_path / "quarter" / "model.safetensors").items():
+        np.testing.assert_allclose(value, weights[key], rtol=1e-5, atol=1e-7, err_msg=key)
+    stages: list[str] = []
+    with pytest.raises(UsageError, match="expected a number above 0 and below 1, got 1"):
+        publish_run(
+            run,
+            tmp_path / "none",
+            texts=TEXTS,
+            average_with=[published],
+            share=1.0,
+            on_stage=stages.append,
+        )
+    assert not stages
+    assert not (tmp_path / "none").exists()
+
+
 def test_nothing_that_is_there_is_overwritten(run: Path, published: Path) -> None:
     with pytest.raises(UsageError, match="expected a name that is free"):
         publish_run(run, published, texts=TEXTS)

@@ -91,6 +91,15 @@ def publish(
             show_default=False,
         ),
     ] = None,
+    share: Annotated[
+        float | None,
+        typer.Option(
+            "--share",
+            metavar="SHARE",
+            help="What the run weighs in the average, above 0 and below 1; default: all alike.",
+            show_default=False,
+        ),
+    ] = None,
     manifest: Annotated[
         Path | None,
         typer.Option(
@@ -131,6 +140,7 @@ def publish(
         output,
         texts=texts,
         average_with=average_with or (),
+        share=share,
         rules=read_rules(threshold, threshold_for, abstain, keep_temperature),
         manifest=manifest,
         precisions=parse_variants(precisions),

@@ -2,8 +2,9 @@
 
 Networks that began with the same weights and learnt from differently augmented images often lie in
 one basin of the loss: the mean of their weights answers at the cost of one network, and on images
-of places that none of them saw it is often better than each. That holds by measurement only: the
-mean of networks that began apart knows nothing.
+of places that none of them saw it is often better than each. The mean of a network and of what it
+began with can be so too. That holds by measurement only: the mean of networks that began apart
+knows nothing.
 
 Source: Wortsman et al., Model soups: averaging weights of multiple fine-tuned models improves
 accuracy without increasing inference time, ICML 2022; Robust fine-tuning of zero-shot models, CVPR
@@ -103,27 +104,54 @@ def _describe_architecture(config: TrainConfig) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def average_weights(first: Member, others: Sequence[Member]) -> None:
-    """Gives the network of the first the mean of all; each weighs alike.
+def average_weights(first: Member, others: Sequence[Member], *, share: float | None = None) -> None:
+    """Gives the network of the first the mean of all.
 
     Means and variances of batch normalisation are averaged like weights, counters stay those of
     the first.
 
+    Args:
+        first: is changed.
+        others: stay as they are.
+        share: what the first weighs, above 0 and below 1; the others weigh alike and make up the
+            rest. Without it all weigh alike.
+
     Raises:
-        UsageError: labels, preprocessing, network or the split are not the same.
+        UsageError: labels, preprocessing, network or the split are not the same, or a share out
+            of range or of nothing.
     """
+    check_share(share, others=len(others))
     for other in others:
         _check_alike(first, other)
     states = [member.network.state_dict() for member in (first, *others)]
+    own = 1 / len(states) if share is None else share
+    rest = (1 - own) / max(1, len(others))
+    weights = torch.tensor([own, *[rest] * len(others)], dtype=torch.float64)
     mean = {
         key: (
-            torch.stack([state[key].double() for state in states]).mean(dim=0).to(value.dtype)
+            torch.tensordot(
+                weights, torch.stack([state[key].double() for state in states]), dims=1
+            ).to(value.dtype)
             if value.is_floating_point()
             else value
         )
         for key, value in states[0].items()
     }
     first.network.load_state_dict(mean)
+
+
+def check_share(share: float | None, *, others: int) -> None:
+    """Whether the first of an average can weigh that much.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if share is None:
+        return
+    if not others:
+        raise UsageError("a share is of an average: expected a network to average with, got none")
+    if not 0 < share < 1:
+        raise UsageError(f"share: expected a number above 0 and below 1, got {share:g}")
 
 
 def _check_alike(first: Member, other: Member) -> None:

@@ -26,7 +26,7 @@ from chestx.domain import (
     UsageError,
 )
 from chestx.evaluation.recalibrate import CalibrationRules
-from chestx.learning.averaging import average_weights, load_member
+from chestx.learning.averaging import average_weights, check_share, load_member
 from chestx.learning.calibrating import calibrate_draft, take_validation
 from chestx.learning.card_texts import CardTexts
 from chestx.learning.config import TrainConfig
@@ -57,6 +57,7 @@ def publish_run(
     *,
     texts: CardTexts,
     average_with: Sequence[Path] = (),
+    share: float | None = None,
     rules: CalibrationRules | None = None,
     manifest: Path | None = None,
     precisions: Sequence[Precision] = (),
@@ -74,6 +75,8 @@ def publish_run(
         texts: what a person says of it.
         average_with: runs or model folders of the same network, whose weights are averaged
             with those of the run; everything after is measured on the average.
+        share: what the run weighs among them, above 0 and below 1; the others weigh alike.
+            Without it all weigh alike.
         rules: of thresholds and abstention.
         manifest: where it lies now, if it was moved; its content must be the same.
         precisions: variants that are compared with f32 on the validation images, and kept
@@ -82,12 +85,13 @@ def publish_run(
         on_stage: is told what is done.
 
     Raises:
-        UsageError: no finished run, a changed manifest, networks that cannot be averaged, or
-            something at ``out``.
+        UsageError: no finished run, a changed manifest, networks that cannot be averaged, a
+            share out of range, or something at ``out``.
         ChestxError: the graph gives other numbers than torch, or the disk is full.
     """
     if os.path.lexists(out):
         raise UsageError(f"{str(out)!r}: expected a name that is free, something is there already")
+    check_share(share, others=len(average_with))
     tell = on_stage or (lambda stage: None)
     record = read_run(run)
     config = read_config(run, record)
@@ -98,7 +102,7 @@ def publish_run(
     others = [load_member(folder) for folder in average_with]
     if others:
         tell(f"averaging the weights of {len(others) + 1} networks")
-        average_weights(member, others)
+        average_weights(member, others, share=share)
     tell("exporting the network")
     graph = export_network(member.network, size=config.size, activation=activation)
     tell("looking at the training images")
@@ -113,8 +117,10 @@ def publish_run(
     arrays = fit_arrays(runtime, images, size=config.size)
     card = _draft_card(texts, config, labels, activation, runtime, record, images)
     if others:
-        described = [other.described for other in others]
-        card = replace(card, training={**card.training, "averaged_with": described})
+        described: dict[str, Any] = {"averaged_with": [other.described for other in others]}
+        if share is not None:
+            described["share_of_the_run"] = share
+        card = replace(card, training={**card.training, **described})
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as name:
