@@ -10,7 +10,14 @@ import cv2
 import numpy as np
 import pytest
 from pydicom import Dataset
-from pydicom.uid import JPEG2000, ExplicitVRLittleEndian, JPEG2000Lossless
+from pydicom.uid import (
+    HTJ2K,
+    JPEG2000,
+    ExplicitVRLittleEndian,
+    HTJ2KLossless,
+    HTJ2KLosslessRPCL,
+    JPEG2000Lossless,
+)
 
 from chestx.domain import InputSpec, Limits, Radiograph, UnreadableImageError
 from chestx.images.preprocessing import preprocess
@@ -61,6 +68,35 @@ def test_a_reduced_picture_is_the_mean_of_the_whole_one(
     assert gap.mean() < 1
     assert assess_quality(reduced).measures["shorter_side"] == 1603
     assert assess_quality(reduced).flags == assess_quality(whole).flags
+
+
+@pytest.mark.parametrize(
+    ("name", "syntax", "tolerance"),
+    [
+        ("htj2k_lossy_16.jph", HTJ2K, 0.5),
+        ("htj2k_lossless_16.jph", HTJ2KLossless, 8),
+        ("htj2k_lossless_16.jph", HTJ2KLosslessRPCL, 8),
+    ],
+)
+def test_a_high_throughput_stream_is_reduced_as_well(
+    name: str, syntax: str, tolerance: float, repository: Path, make_dicom: Make
+) -> None:
+    stream = (repository / "tests" / "images" / "data" / name).read_bytes()
+    data = make_dicom(
+        np.zeros((48, 40), dtype=int),
+        bits=16,
+        syntax=syntax,
+        codestream=stream,
+        WindowCenter=32768,
+        WindowWidth=65536,
+    )
+    whole, reduced = read(data), read(data, 20)
+    assert (whole.pixels.shape, reduced.pixels.shape) == ((48, 40), (24, 20))
+    assert reduced.reduction == 2
+    # A coarse value belongs to the place of every second fine one, not to the middle of four. One
+    # of the streams is a ramp, the other full of edges, which the coarse picture rounds off.
+    gap = np.abs(reduced.pixels.astype(int) - whole.pixels[::2, ::2])
+    assert gap.mean() < tolerance
 
 
 @pytest.mark.parametrize("name", ["RG1_J2KR.dcm", "RG1_J2KI.dcm"])
