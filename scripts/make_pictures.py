@@ -1,12 +1,12 @@
 """The pictures of the documentation, made anew with the model that the package carries.
 
     python scripts/make_pictures.py --out docs/images
-    python scripts/make_pictures.py --out docs/images --outcomes OUT/outcomes.csv --cxr CXR
+    python scripts/make_pictures.py --out docs/images --images OUT/images.csv --cxr CXR
 
 The first needs chromium and dcmtk (Debian packages) and makes every picture of the samples: the
 heatmaps of the tour, the worklist, the Secondary Capture, the structured report, the
-presentation state, and the strip of the batch notebook. With the outcomes that ``chestx
-evaluate`` wrote for the test images also ``failures.jpg``. The two pictures of the quickstart are
+presentation state, and the strip of the batch notebook. With the rows that ``chestx
+evaluate`` wrote of the test images also ``failures.jpg``. The two pictures of the quickstart are
 of a model that it trains itself and are not made here. Look at each before it is committed.
 """
 
@@ -49,11 +49,11 @@ def main() -> None:
     """Makes the pictures."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--outcomes", type=Path, help="of the test images, for failures.jpg")
-    parser.add_argument("--cxr", type=Path, help="labelled radiographs, for failures.jpg")
+    parser.add_argument("--images", type=Path, help="images.csv of chestx evaluate")
+    parser.add_argument("--cxr", type=Path, help="folder of those images")
     arguments = parser.parse_args()
-    if (arguments.outcomes is None) != (arguments.cxr is None):
-        parser.error("--outcomes and --cxr go together")
+    if (arguments.images is None) != (arguments.cxr is None):
+        parser.error("--images and --cxr go together")
     executable = shutil.which("chromium")
     if executable is None:
         parser.error("chromium is missing (Debian: apt-get install chromium dcmtk)")
@@ -66,8 +66,8 @@ def main() -> None:
         finally:
             browser.close()
         show_notebook(work, out)
-        if arguments.outcomes is not None:
-            show_failures(work, out, arguments.outcomes, arguments.cxr)
+        if arguments.images is not None:
+            show_failures(work, out, arguments.images, arguments.cxr)
 
 
 def predict(inputs: Sequence[Path], results: Path, *options: str) -> dict[str, Path]:
@@ -173,13 +173,13 @@ def show_notebook(work: Path, out: Path) -> None:
     save(strip, out / "notebook-batch.jpg")
 
 
-def show_failures(work: Path, out: Path, outcomes: Path, cxr: Path) -> None:
+def show_failures(work: Path, out: Path, images: Path, cxr: Path) -> None:
     """Test images of two hospitals whose answer is furthest from their label.
 
     Two adults (NIH) and a child (Kermany) with a finding by the label that are negative, and as
     many without one that are positive.
     """
-    with outcomes.open(newline="", encoding="utf-8") as stream:
+    with images.open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     folder = work / "failures"
     folder.mkdir()
@@ -189,8 +189,8 @@ def show_failures(work: Path, out: Path, outcomes: Path, cxr: Path) -> None:
             wrong = [
                 row
                 for row in rows
-                if row["source"] == source
-                and (row["label"] != "NORMAL") == is_finding
+                if row["attribute_source"] == source
+                and (row["reference"] != "NORMAL") == is_finding
                 and row["decision"] == decision
             ]
             wrong.sort(
