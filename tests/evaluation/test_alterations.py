@@ -20,6 +20,7 @@ from chestx.evaluation.alterations import (
     change_gamma,
     compress_jpeg,
     crop,
+    frame,
     hide_box,
     rotate,
     shrink_and_enlarge,
@@ -141,6 +142,19 @@ def test_a_crop_cuts_away_half_of_its_share_on_each_side(picture: np.ndarray) ->
     cropped = crop(picture, 1.0, np.random.default_rng(0), share=0.2)
     for here, there in (((0, 0), (22, 22)), ((-1, -1), (201, 201))):
         assert abs(int(cropped[here]) - int(picture[there])) <= 2
+
+
+@pytest.mark.parametrize(("only_sides", "top"), [(False, 22), (True, 0)])
+def test_a_frame_is_black_and_holds_the_whole_image(
+    picture: np.ndarray, only_sides: bool, top: int
+) -> None:
+    framed = frame(picture, 1.0, np.random.default_rng(0), share=0.2, only_sides=only_sides)
+    inside = framed[top : SIZE - top, 22 : SIZE - 22]
+    outside = framed.sum(dtype=np.int64) - inside.sum(dtype=np.int64)
+    assert outside == 0
+    small = cv2.resize(picture, inside.shape[::-1], interpolation=cv2.INTER_AREA)
+    np.testing.assert_array_equal(inside, small)
+    assert inside.min() > 0
 
 
 def test_burnt_in_text_stays_in_its_corner(picture: np.ndarray) -> None:

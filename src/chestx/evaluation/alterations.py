@@ -188,6 +188,30 @@ def crop(
     return cv2.resize(kept, pixels.shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
+def frame(
+    pixels: UInt8[np.ndarray, "size size"],
+    _aspect: float,
+    _generator: np.random.Generator,
+    *,
+    share: int | float,
+    only_sides: bool = False,
+) -> UInt8[np.ndarray, "size size"]:
+    """Black around the image, as a collimator or padding to a square leaves it.
+
+    So much of the new width and height is black, half on each side; with ``only_sides`` of the
+    width alone, which squeezes the chest.
+    """
+    size = len(pixels)
+    across = round(size * share / 2)
+    down = 0 if only_sides else across
+    inside = (size - 2 * across, size - 2 * down)
+    framed = np.zeros_like(pixels)
+    framed[down : size - down, across : size - across] = cv2.resize(
+        pixels, inside, interpolation=cv2.INTER_AREA
+    )
+    return framed
+
+
 def compress_jpeg(
     pixels: UInt8[np.ndarray, "size size"],
     _aspect: float,
@@ -250,6 +274,11 @@ ROBUSTNESS = (
         Alteration(f"crop_{x}", f"cropped by {x} %", partial(crop, share=x / 100))
         for x in (5, 10, 20)
     ),
+    *(
+        Alteration(f"frame_{x}", f"black frame of {x} %", partial(frame, share=x / 100))
+        for x in (10, 20)
+    ),
+    Alteration("sides_20", "black sides of 20 %", partial(frame, share=0.2, only_sides=True)),
     *(
         Alteration(f"jpeg_{x}", f"JPEG quality {x}", partial(compress_jpeg, quality=x))
         for x in (30, 10)

@@ -33,8 +33,9 @@ _FLIP_NOTE = (
     "know a heart on the wrong side either."
 )
 _WHAT = (
-    "The same images turned, lighter, darker, blurred, noisy, cropped, compressed, smaller, with "
-    "text burnt in, and inverted. Differences are to the unaltered images, with paired intervals; "
+    "The same images turned, lighter, darker, blurred, noisy, cropped, framed in black, "
+    "compressed, smaller, with text burnt in, and inverted. Differences are to the unaltered "
+    "images, with paired intervals; "
     "sensitivity and specificity are at the card's threshold with the abstention band decided "
     "too; decisions are the whole answer (positive, uncertain, negative) as the model's numbers "
     "alone give it; refused are images that would be out of scope by their pixels or by their "
