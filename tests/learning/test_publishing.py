@@ -20,9 +20,11 @@ from chestx.evaluation.collect import collect_outcomes
 from chestx.evaluation.measure import measure
 from chestx.evaluation.recalibrate import CalibrationRules
 from chestx.evaluation.rules import AbstentionRule, ThresholdRule
+from chestx.learning.adaptation import adapt_model
 from chestx.learning.calibrating import calibrate_draft, choose_distance_limit, take_validation
 from chestx.learning.card_texts import CardTexts, read_card_texts
 from chestx.learning.finished import load_trained, read_config, read_run, select_for_card
+from chestx.learning.half_weights import is_half
 from chestx.learning.publishing import publish_run
 from chestx.learning.run import run_training
 from chestx.models.classifier import Classifier
@@ -223,6 +225,27 @@ def test_variants_are_compared_on_the_runs_validation_images(published: Path) ->
     assert variant.data == "validation images of the run"
     assert (published / "model.int8.onnx").exists() is variant.kept
     Classifier.load(published, precision="int8" if variant.kept else "f32", threads=1).check()
+
+
+def test_weights_stored_at_half_are_what_is_measured_and_stay_so_when_adapted(
+    run: Path, published: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "half"
+    card = publish_run(run, out, texts=TEXTS, rules=RULES, half_weights=True, workers=0)
+    assert card.training["weights_stored_as"] == "float16"
+    whole = (published / "model.onnx").stat().st_size
+    assert (out / "model.onnx").stat().st_size < 0.6 * whole
+    Classifier.load(out, threads=1).check()
+    images = sorted(str(path) for path in run.parent.rglob("*.png"))
+    assert len(images) >= 64
+    adapted = adapt_model(
+        load_model_folder(out), images, tmp_path / "adapted", site="here", workers=0
+    )
+    assert is_half((adapted.folder.path / "model.onnx").read_bytes())
+    plain = adapt_model(
+        load_model_folder(published), images, tmp_path / "plain", site="here", workers=0
+    )
+    assert not is_half((plain.folder.path / "model.onnx").read_bytes())
 
 
 def oppose_head(run: Path, published: Path, out: Path) -> Path:

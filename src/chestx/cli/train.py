@@ -118,6 +118,10 @@ def publish(
             show_default=False,
         ),
     ] = "",
+    half_weights: Annotated[
+        bool,
+        typer.Option("--half-weights", help="Store the graph's weights as float16: half the file."),
+    ] = False,
     workers: WorkersOption = None,
     quiet: QuietOption = False,
 ) -> None:
@@ -144,6 +148,7 @@ def publish(
         rules=read_rules(threshold, threshold_for, abstain, keep_temperature),
         manifest=manifest,
         precisions=parse_variants(precisions),
+        half_weights=half_weights,
         workers=workers,
         on_stage=None if quiet else say,
     )

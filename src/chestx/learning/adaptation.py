@@ -29,6 +29,7 @@ from chestx.images.pool import prepare_images
 from chestx.images.preparation import Preparation, PreparationError
 from chestx.learning.backbones import Network
 from chestx.learning.export import export_network
+from chestx.learning.half_weights import is_half
 from chestx.learning.published import encode_weights, load_network
 from chestx.learning.reference import make_known_answer, summarise_for_drift
 from chestx.models.classifier import Classifier, apply_temperature, to_findings
@@ -158,7 +159,12 @@ def adapt_model(
     before = Classifier.load(model.path, threads=1)
     old = _predict(before, images.pixels)
     adapt_network(network, images.pixels, share=share, seed=seed)
-    graph = export_network(network, size=card.input.size, activation=card.activation)
+    graph = export_network(
+        network,
+        size=card.input.size,
+        activation=card.activation,
+        half_weights=is_half((model.path / MODEL).read_bytes()),
+    )
     contents = {
         MODEL: graph,
         WEIGHTS: encode_weights(network.state_dict()),

@@ -61,6 +61,7 @@ def publish_run(
     rules: CalibrationRules | None = None,
     manifest: Path | None = None,
     precisions: Sequence[Precision] = (),
+    half_weights: bool = False,
     workers: int | None = None,
     on_stage: Callable[[str], None] | None = None,
 ) -> ModelCard:
@@ -81,6 +82,8 @@ def publish_run(
         manifest: where it lies now, if it was moved; its content must be the same.
         precisions: variants that are compared with f32 on the validation images, and kept
             where they answer alike.
+        half_weights: store the weights of the graph as float16; all that is chosen and measured is
+            chosen and measured with them so.
         workers: child processes that decode.
         on_stage: is told what is done.
 
@@ -104,7 +107,9 @@ def publish_run(
         tell(f"averaging the weights of {len(others) + 1} networks")
         average_weights(member, others, share=share)
     tell("exporting the network")
-    graph = export_network(member.network, size=config.size, activation=activation)
+    graph = export_network(
+        member.network, size=config.size, activation=activation, half_weights=half_weights
+    )
     tell("looking at the training images")
     images = prepare_split(
         table.manifest,
@@ -121,6 +126,8 @@ def publish_run(
         if share is not None:
             described["share_of_the_run"] = share
         card = replace(card, training={**card.training, **described})
+    if half_weights:
+        card = replace(card, training={**card.training, "weights_stored_as": "float16"})
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as name:
