@@ -42,6 +42,7 @@ TOUR = {
     "inverted": "other-1-inverted.png",
 }
 REPORTED = "adult-4-pneumonia-jpegls.dcm"
+PROGRAMS = ("chestx", "chromium", "dcmdjpls", "dcm2pnm", "dsr2html", "dcmp2pgm")
 QUALITY = 80
 
 
@@ -54,12 +55,13 @@ def main() -> None:
     arguments = parser.parse_args()
     if (arguments.images is None) != (arguments.cxr is None):
         parser.error("--images and --cxr go together")
-    executable = shutil.which("chromium")
-    if executable is None:
-        parser.error("chromium is missing (Debian: apt-get install chromium dcmtk)")
+    missing = [program for program in PROGRAMS if shutil.which(program) is None]
+    if missing:
+        parser.error(f"{', '.join(missing)}: missing (Debian: apt-get install chromium dcmtk)")
     with tempfile.TemporaryDirectory() as name:
         work, out = Path(name), arguments.out
-        browser = Browser(executable, work / "profile")
+        out.mkdir(parents=True, exist_ok=True)
+        browser = Browser(shutil.which("chromium") or "", work / "profile")
         try:
             show_samples(work / "samples", out, browser)
             show_objects(work, out, browser)
@@ -196,6 +198,8 @@ def show_failures(work: Path, out: Path, images: Path, cxr: Path) -> None:
             wrong.sort(
                 key=lambda row: float(row["probability_any_finding"]), reverse=not is_finding
             )
+            if len(wrong) < count:
+                raise SystemExit(f"{images}: too few wrong answers of {source} to show")
             for row in wrong[:count]:
                 kind = "finding" if is_finding else "no-finding"
                 names.append(f"{len(names) + 1}-{kind}-by-label{Path(row['path']).suffix}")

@@ -121,7 +121,10 @@ def test_publishing_hands_on_what_it_is_told(
     card.write_text('name = "mine"\nversion = "2"\nsummary = "My own."\n')
     arguments = ["publish", str(tmp_path / "run"), "-o", str(tmp_path / "model")]
     options = ["--card", str(card), "--abstain", "none", "--threshold", "youden"]
-    assert run([*arguments, *options, "--manifest", "moved.csv", "--workers", "1"]) == 0
+    assert (
+        run([*arguments, *options, "--manifest", "moved.csv", "--half-weights", "--workers", "1"])
+        == 0
+    )
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "exporting the network"
     assert "COVID19: threshold 0." in "\n".join(said)
@@ -129,6 +132,7 @@ def test_publishing_hands_on_what_it_is_told(
     assert (told["run"], told["out"]) == (tmp_path / "run", tmp_path / "model")
     assert (told["texts"].name, told["texts"].version) == ("mine", "2")
     assert (told["manifest"], told["workers"]) == (Path("moved.csv"), 1)
+    assert told["half_weights"] is True
     assert "youden" in str(told["rules"].threshold).lower()
     assert run([*arguments, "--threshold", "nonsense"]) == 2
     assert "nonsense" in capsys.readouterr().err

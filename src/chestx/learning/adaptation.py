@@ -163,7 +163,7 @@ def adapt_model(
         network,
         size=card.input.size,
         activation=card.activation,
-        half_weights=is_half((model.path / MODEL).read_bytes()),
+        half_weights=is_half(model.graph),
     )
     contents = {
         MODEL: graph,

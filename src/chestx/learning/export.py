@@ -20,8 +20,11 @@ from chestx.shapes import Float32, UInt8
 PARITY = 1e-4
 """Largest difference of a number between torch and the graph, relative to the largest number."""
 
-HALF_PARITY = 2e-2
-"""The same where weights are stored as float16, which rounds them to one part in 2,000."""
+HALF_PARITY = 5e-3
+"""The same where weights are stored as float16, which rounds them to one part in 2,000.
+
+Well below what is allowed between the graph and the weights beside it, which are rounded apart.
+"""
 
 
 class _Served(nn.Module):

@@ -19,7 +19,7 @@ from chestx.models.runtime import load_runtime
 SAME = 0.02
 """Largest difference of a logit between graph and weights, relative to the largest logit.
 
-The weights are kept at half precision, the graph is not."""
+The weights are kept at half precision, those of the graph are not or are rounded apart."""
 
 _NORMALISATION = ("mean", "std")
 _TIMM_NAME = re.compile(r"\btimm ([a-z0-9_]+)")
